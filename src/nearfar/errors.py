@@ -1,0 +1,372 @@
+"""What can go wrong, and what to do about it.
+
+Every error that Nearfar raises on purpose is a ``NearfarError``. It carries a stable ``code``, the
+``message`` (what happened and why), the ``remedy`` (what to do next) and ``data`` (values for
+programs: sizes, names, paths; never a secret and never the user's text).
+
+    NearfarError                              code    exit
+    ├── InternalError                         NF-001  1     a defect of ours
+    ├── UsageError                            NF-002  2     the command's own arguments
+    ├── ConfigurationError                    NF-101  2     nearfar.yaml or the environment
+    │   ├── UnknownKeyError                   NF-102  2
+    │   ├── MissingVariableError              NF-103  2
+    │   └── MissingPackageError               NF-104  2
+    ├── ModelError                            NF-200  1
+    │   ├── ModelNotFoundError                NF-201  2
+    │   ├── ModelLoadError                    NF-202  1
+    │   ├── NoProviderError                   NF-203  1     no execution provider could run it
+    │   ├── ContextWindowError                NF-204  1     the prompt does not fit
+    │   ├── UnsupportedSchemaError            NF-205  2     a schema the decoder cannot force
+    │   ├── GrammarError                      NF-206  1
+    │   ├── EngineBusyError                   NF-207  1     the queue is full
+    │   ├── EngineCrashedError                NF-208  1     the worker process died
+    │   ├── EngineTimeoutError                NF-209  1     the worker process hung
+    │   ├── EngineMemoryError                 NF-210  1     the worker process ran out of memory
+    │   ├── UnsupportedInputError             NF-211  2     content the model cannot take
+    │   └── InvalidParameterError             NF-212  2     a sampling parameter out of range
+    ├── DocumentError                         NF-300  1
+    │   ├── DocumentNotFoundError             NF-301  2
+    │   ├── NoDocumentsError                  NF-302  2     a folder without readable files
+    │   ├── UnreadableDocumentError           NF-303  1
+    │   ├── EncryptedDocumentError            NF-304  1
+    │   ├── EmptyDocumentError                NF-305  1
+    │   ├── DocumentTooLargeError             NF-306  1
+    │   ├── UnsupportedFormatError            NF-307  1
+    │   ├── IndexNotFoundError                NF-310  2
+    │   ├── IndexLockedError                  NF-311  1     another program writes to it
+    │   ├── IndexDamagedError                 NF-312  1
+    │   └── EmbedderMismatchError             NF-313  2     made by another embedding model
+    ├── StorageError                          NF-400  1
+    │   ├── DiskFullError                     NF-401  1
+    │   ├── DatabaseError                     NF-402  1
+    │   └── SchemaVersionError                NF-403  1     written by a newer Nearfar
+    └── WorkflowError                         NF-500  1
+        ├── WorkflowNotFoundError             NF-501  2
+        ├── WorkflowInputError                NF-502  2
+        └── WorkflowFailedError               NF-503  1
+
+The exit codes are those of the command line: 1 failed, 2 usage or configuration.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+DOCS_PAGE = "docs/troubleshooting.md"
+
+
+class NearfarError(Exception):
+    """The root. ``str(error)`` is the message alone; the command line adds code and remedy."""
+
+    code: ClassVar[str] = "NF-000"
+    exit_code: ClassVar[int] = 1
+    default_remedy: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = self.default_remedy if remedy is None else remedy
+        self.data: dict[str, Any] = dict(data or {})
+
+    @property
+    def docs(self) -> str:
+        """Where the documentation speaks about this code."""
+        return f"{DOCS_PAGE}#{self.code.lower()}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that ``--json`` prints under ``error``; all values are JSON."""
+        return {
+            "code": self.code,
+            "message": self.message,
+            "remedy": self.remedy,
+            "data": self.data,
+        }
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.remedy, self.data))
+
+
+def _rebuild(
+    kind: type[NearfarError], message: str, remedy: str, data: dict[str, Any]
+) -> NearfarError:
+    return kind(message, remedy=remedy, data=data)
+
+
+class InternalError(NearfarError):
+    """A defect of Nearfar: something happened that no other error describes."""
+
+    code = "NF-001"
+    default_remedy = "Set NEARFAR_DEBUG=1 to see the traceback, and report it with what you ran."
+
+
+class UsageError(NearfarError):
+    """A command was given arguments that do not go together."""
+
+    code = "NF-002"
+    exit_code = 2
+    default_remedy = "See the command's --help."
+
+
+class ConfigurationError(NearfarError):
+    """nearfar.yaml or an environment variable holds something that cannot be used."""
+
+    code = "NF-101"
+    exit_code = 2
+    default_remedy = "Mend the named place; `nearfar config check` says whether all is well."
+
+
+class UnknownKeyError(ConfigurationError):
+    """A key that no setting has; data: ``key``, ``nearest``."""
+
+    code = "NF-102"
+
+
+class MissingVariableError(ConfigurationError):
+    """``${NAME}`` without a default names a variable that is not set; data: ``variable``."""
+
+    code = "NF-103"
+    default_remedy = "Set the variable, or give a default: ${NAME:default}."
+
+
+class MissingPackageError(ConfigurationError):
+    """Something was asked for that an optional package does; data: ``package``."""
+
+    code = "NF-104"
+
+
+class ModelError(NearfarError):
+    """Something about a model."""
+
+    code = "NF-200"
+
+
+class ModelNotFoundError(ModelError):
+    """No such model name or folder; data: ``name``, ``known``."""
+
+    code = "NF-201"
+    exit_code = 2
+    default_remedy = "`nearfar models list` shows the models that are known."
+
+
+class ModelLoadError(ModelError):
+    """The folder is there, but no model could be made of it; data: ``folder``."""
+
+    code = "NF-202"
+    default_remedy = "`nearfar doctor` tries the model and says what is wrong with its files."
+
+
+class NoProviderError(ModelError):
+    """Every execution provider of the chain failed; data: ``passed_over``."""
+
+    code = "NF-203"
+    default_remedy = "`nearfar doctor` tries each provider and says what each one lacks."
+
+
+class ContextWindowError(ModelError):
+    """The prompt does not fit; data: ``prompt_tokens``, ``window``."""
+
+    code = "NF-204"
+    default_remedy = "Shorten the prompt, ask for fewer tokens, or use a model with a larger window."
+
+
+class UnsupportedSchemaError(ModelError):
+    """A JSON schema holds what the decoder cannot force; data: ``keyword``, ``pointer``."""
+
+    code = "NF-205"
+    exit_code = 2
+    default_remedy = "Take the named keyword out of the schema, or check it after the answer."
+
+
+class GrammarError(ModelError):
+    """The decoder did not accept a grammar."""
+
+    code = "NF-206"
+
+
+class EngineBusyError(ModelError):
+    """More requests wait than the queue may hold; data: ``queued``, ``limit``."""
+
+    code = "NF-207"
+    default_remedy = "Try again later, or raise local.queue_limit."
+
+
+class EngineCrashedError(ModelError):
+    """The model's worker process died; the next request starts another. data: ``exit_code``."""
+
+    code = "NF-208"
+    default_remedy = "Try again: the worker has been restarted. `nearfar doctor` finds lasting causes."
+
+
+class EngineTimeoutError(ModelError):
+    """The worker process made no progress within its limit and was stopped; data: ``limit_s``."""
+
+    code = "NF-209"
+    default_remedy = "Try again, or raise local.hang_s for a slow machine."
+
+
+class EngineMemoryError(ModelError):
+    """The worker process ran out of memory; data: ``limit_mb`` where one was set."""
+
+    code = "NF-210"
+    default_remedy = "Close other programs, lower local.cache_mb or local.max_active, or use a smaller model."
+
+
+class UnsupportedInputError(ModelError):
+    """A message holds content that this model cannot take (an image, a sound); data: ``type``."""
+
+    code = "NF-211"
+    exit_code = 2
+    default_remedy = "Send text, or choose a model whose profile takes this kind of input."
+
+
+class InvalidParameterError(ModelError):
+    """A sampling parameter is out of its range; data: ``parameter``, ``value``."""
+
+    code = "NF-212"
+    exit_code = 2
+    default_remedy = "Use a value within the range that the message names."
+
+
+class DocumentError(NearfarError):
+    """Something about documents or an index."""
+
+    code = "NF-300"
+
+
+class DocumentNotFoundError(DocumentError):
+    """A file or folder is not there; data: ``path``."""
+
+    code = "NF-301"
+    exit_code = 2
+    default_remedy = "Check the path."
+
+
+class NoDocumentsError(DocumentError):
+    """Nothing readable was found; data: ``paths``."""
+
+    code = "NF-302"
+    exit_code = 2
+    default_remedy = "Name a file or folder with .pdf, .docx, .html, .md, .txt or source files."
+
+
+class UnreadableDocumentError(DocumentError):
+    """A file is damaged, or is not what its name says; data: ``path``."""
+
+    code = "NF-303"
+    default_remedy = "Open the file in its own program and save it again, or leave it out."
+
+
+class EncryptedDocumentError(DocumentError):
+    """A file asks for a password; data: ``path``."""
+
+    code = "NF-304"
+    default_remedy = "Save a copy without a password."
+
+
+class EmptyDocumentError(DocumentError):
+    """A file holds no text; data: ``path``."""
+
+    code = "NF-305"
+    default_remedy = "A scanned document needs text recognition first; an empty file can be left out."
+
+
+class DocumentTooLargeError(DocumentError):
+    """A file is over the size limit; data: ``path``, ``bytes``, ``limit_bytes``."""
+
+    code = "NF-306"
+    default_remedy = "Split the file, or raise retrieval.max_file_mb."
+
+
+class UnsupportedFormatError(DocumentError):
+    """A file's kind cannot be read; data: ``path``."""
+
+    code = "NF-307"
+    default_remedy = "Convert it to PDF, DOCX, HTML, Markdown or text."
+
+
+class IndexNotFoundError(DocumentError):
+    """No index of that name; data: ``name``, ``known``."""
+
+    code = "NF-310"
+    exit_code = 2
+    default_remedy = "`nearfar index list` shows them; `nearfar index add PATH --name NAME` makes one."
+
+
+class IndexLockedError(DocumentError):
+    """Another program is writing to the index; data: ``path``."""
+
+    code = "NF-311"
+    default_remedy = "Wait until the other program is done."
+
+
+class IndexDamagedError(DocumentError):
+    """A file of the index is missing or its checksum is wrong; data: ``path``."""
+
+    code = "NF-312"
+    default_remedy = "Remove the index and add its documents again."
+
+
+class EmbedderMismatchError(DocumentError):
+    """The index was made by another embedding model; data: ``expected``, ``found``."""
+
+    code = "NF-313"
+    exit_code = 2
+    default_remedy = "Use the embedding model that made the index, or make the index anew."
+
+
+class StorageError(NearfarError):
+    """Something about files or databases under the home folder."""
+
+    code = "NF-400"
+
+
+class DiskFullError(StorageError):
+    """No space is left; what was there before is unchanged. data: ``path``."""
+
+    code = "NF-401"
+    default_remedy = "Free some space, or move NEARFAR_HOME to a larger disk."
+
+
+class DatabaseError(StorageError):
+    """The database could not be opened or written; data: ``path``."""
+
+    code = "NF-402"
+
+
+class SchemaVersionError(StorageError):
+    """The database was written by a newer Nearfar; data: ``found``, ``known``."""
+
+    code = "NF-403"
+    default_remedy = "Use the newer Nearfar, or another NEARFAR_HOME."
+
+
+class WorkflowError(NearfarError):
+    """Something about a workflow."""
+
+    code = "NF-500"
+
+
+class WorkflowNotFoundError(WorkflowError):
+    """No workflow of that name, file or module; data: ``name``, ``known``."""
+
+    code = "NF-501"
+    exit_code = 2
+
+
+class WorkflowInputError(WorkflowError):
+    """The input does not fit the workflow's schema; data: ``fields``."""
+
+    code = "NF-502"
+    exit_code = 2
+    default_remedy = "`nearfar run WORKFLOW --help` shows its fields."
+
+
+class WorkflowFailedError(WorkflowError):
+    """A step of the workflow raised; data: ``workflow``, ``step``."""
+
+    code = "NF-503"
