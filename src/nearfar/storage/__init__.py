@@ -4,7 +4,7 @@ What is stored where is decided by the packages above; that a write is whole or 
 a full disk or a damaged database is a typed error, is decided here.
 """
 
-from .database import connect, database_path
+from .database import connect, database_path, transaction
 from .files import atomic_write, file_lock, writing
 from .migrations import Migration, migrate
 
@@ -15,5 +15,6 @@ __all__ = [
     "database_path",
     "file_lock",
     "migrate",
+    "transaction",
     "writing",
 ]

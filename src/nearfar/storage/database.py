@@ -4,31 +4,42 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, unquote
 
 from nearfar.errors import DatabaseError, DiskFullError, StorageError
 from nearfar.settings import Settings, home
+
 from .files import writing
 
 BUSY_TIMEOUT_S = 30.0  # how long a writer waits for another one
 
 
 class Connection(sqlite3.Connection):
-    """Raises our errors from ``execute`` and ``with``; ``path`` is the database's file."""
+    """Raises our errors from its calls; ``path`` is the database's file."""
 
     path: Path
 
-    def execute(self, *args: object) -> sqlite3.Cursor:
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         with database_errors(self.path):
-            return super().execute(*args)
+            return super().execute(sql, parameters)
 
-    def executemany(self, *args: object) -> sqlite3.Cursor:
+    def executemany(self, sql: str, parameters: Any, /) -> sqlite3.Cursor:
         with database_errors(self.path):
-            return super().executemany(*args)
+            return super().executemany(sql, parameters)
 
-    def commit(self) -> None:
-        with database_errors(self.path):
-            super().commit()
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block or nothing of it; other writers wait from its start. Does not nest."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk ends the transaction by itself
+            connection.execute("ROLLBACK")
+        raise
 
 
 def database_path(settings: Settings) -> Path:
@@ -44,8 +55,7 @@ def connect(path: Path, *, durable: bool = False, read_only: bool = False) -> sq
 
     WAL, foreign keys, and a writer waits ``BUSY_TIMEOUT_S`` for another. ``durable`` survives a
     power cut with every commit, at about 0.2 ms each; without it the last commits can be lost, but
-    never torn. Transactions are the caller's: ``with connection:`` around ``BEGIN IMMEDIATE``, or one
-    statement at a time. Usable from any thread, one at a time.
+    never torn. Each statement stands alone unless ``transaction`` joins several. Usable from any thread, one at a time.
     Raises DatabaseError, DiskFullError or StorageError.
     """
     if read_only and not path.is_file():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from nearfar.errors import SchemaVersionError
 
+from .database import transaction
+
 
 @dataclass(frozen=True)
 class Migration:
@@ -41,17 +43,11 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
 def _apply_next(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> bool:
     if _version(connection, migrations) == len(migrations):
         return False
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         version = _version(connection, migrations)  # another process may have been quicker
         if version < len(migrations):
             migrations[version].apply(connection)
             connection.execute(f"PRAGMA user_version = {version + 1}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
     return True
 
 
