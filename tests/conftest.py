@@ -82,7 +82,7 @@ Cli = Callable[..., CliResult]
 
 @pytest.fixture
 def cli(home_folder: Path, tmp_path: Path) -> Cli:
-    """Run ``nearfar ARGS...`` in a process of its own: ``rc, out, err = cli("ask", "...")``.
+    """Runs a command line in a process of its own and gives its code and both outputs.
 
     ``cwd`` is ``tmp_path`` unless given; ``env`` is added to the environment; ``input`` is text for
     standard input.

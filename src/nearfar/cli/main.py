@@ -158,21 +158,18 @@ def _invoke(app: "typer.Typer", name: str, args: list[str]) -> int:
     except typer.Abort:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+            return UsageError.exit_code
         raise _usage_error(error, name) from None
     return 0
 
 
 def _usage_error(error: Any, name: str) -> UsageError:
-    if type(error).__name__ == "NoArgsIsHelpError":
-        listed = getattr(error.ctx.command, "commands", {})
-        message = (
-            f"`{name}` needs one of: {', '.join(listed)}." if listed else "An argument is missing."
-        )
-    else:
-        message = str(error.format_message())
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else name
-    return UsageError(message, remedy=f"See `{path} --help`.", data={"command": path})
+    return UsageError(
+        str(error.format_message()), remedy=f"See `{path} --help`.", data={"command": path}
+    )
 
 
 def _unknown_command(name: str) -> UsageError:
