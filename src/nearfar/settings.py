@@ -179,8 +179,8 @@ class EmbeddingSettings(_Section):
     """Who runs the model: `local` is this machine."""
     model: ModelReference = "builtin"
     """`builtin`, or a folder with an ONNX embedding model."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Texts that are embedded in one go."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Texts that are embedded in one go. Small batches stay in the processor's cache."""
 
 
 class RetrievalSettings(_Section):
