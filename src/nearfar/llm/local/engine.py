@@ -7,14 +7,13 @@ anew by the next one after it died. All methods may be called from any thread.
 import asyncio
 import atexit
 import itertools
+import logging
 import os
 import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, ClassVar, Protocol, Self
-
-import structlog
 
 from nearfar.errors import (
     EngineBusyError,
@@ -53,7 +52,7 @@ __all__ = [
 
 _FIRST_PAUSE_S = 0.5  # after a failed start; doubles with each further one
 _LONGEST_PAUSE_S = 30.0
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -268,11 +267,13 @@ class Engine:
         info = worker.info
         _log.info(
             "local model loaded",
-            model=str(self.options.model_path),
-            provider=info.provider,
-            passed_over={item.provider: item.reason for item in info.passed_over},
-            load_s=round(info.load_s, 3),
-            pid=info.pid,
+            extra={
+                "model": str(self.options.model_path),
+                "provider": info.provider,
+                "passed_over": {item.provider: item.reason for item in info.passed_over},
+                "load_s": round(info.load_s, 3),
+                "pid": info.pid,
+            },
         )
         for number, ticket in self._tickets.items():
             self._send_ticket(worker, number, ticket)
@@ -301,10 +302,12 @@ class Engine:
         if not worker.closed:
             _log.warning(
                 "local model stopped",
-                model=str(self.options.model_path),
-                code=error.code,
-                reason=error.message,
-                stderr=worker.stderr_tail(),
+                extra={
+                    "model": str(self.options.model_path),
+                    "code": error.code,
+                    "reason": error.message,
+                    "stderr": worker.stderr_tail(),
+                },
             )
         for ticket in tickets.values():
             ticket.deliver(_copy(error))

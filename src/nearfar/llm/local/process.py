@@ -5,6 +5,7 @@ blocking writes away from event loops; one collects standard error; one watches 
 Everything that happens to the worker ends in exactly one call of ``on_end``.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -34,10 +35,12 @@ from .protocol import EngineInfo, EngineOptions, pack, read_frame
 _WATCH_S = 0.2
 _GRACE_S = 0.5  # for a worker to leave by itself when it is closed
 _STDERR_LINES = 20
+_MODULE = "nearfar.llm.local.worker"
+# With the parent's import paths behind its own, so that it finds what the parent found.
 _BOOT = (
-    "import json, sys; "
-    "sys.path.extend(p for p in json.loads(sys.argv.pop(1)) if p not in sys.path); "
-    "from nearfar.llm.local.worker.__main__ import main; main()"
+    "import json, runpy, sys; name = sys.argv[1]; "
+    "sys.path.extend(p for p in json.loads(sys.argv[2]) if p not in sys.path); "
+    "runpy.run_module(name, run_name='__main__')"
 )
 
 
@@ -71,6 +74,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start it, without waiting for anything."""
+        self.send(["load", self.options.to_wire(), self.skipped])
         self._thread.start()
 
     @property
@@ -167,21 +171,14 @@ class WorkerProcess:
                 raise OSError("it was closed before it began")
             self._process = subprocess.Popen(
                 # -P: no file of the working directory can stand in for a module.
-                [sys.executable, "-P", "-c", _BOOT, paths],
+                [sys.executable, "-P", "-c", _BOOT, _MODULE, paths],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
                 **more,
             )
-        self._outbox_first(["load", self.options.to_wire(), self.skipped])
         return self._process
-
-    def _outbox_first(self, frame: list[Any]) -> None:
-        waiting, self._outbox = self._outbox, queue.SimpleQueue()
-        self._outbox.put(pack(frame))
-        while not waiting.empty():
-            self._outbox.put(waiting.get())
 
     def _dispatch(self, frame: list[Any]) -> NearfarError | None:
         kind = frame[0]
@@ -208,16 +205,13 @@ class WorkerProcess:
 
     def _write(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        try:
+        # It died, and the reader says so; or what was left to flush has nobody to read it.
+        with contextlib.suppress(OSError):
             while (data := self._outbox.get()) is not None:
                 process.stdin.write(data)
                 process.stdin.flush()
-        except OSError:
-            pass  # it died; the reader says so
-        try:
+        with contextlib.suppress(OSError):
             process.stdin.close()
-        except OSError:
-            pass  # what was left to flush has nobody to read it
 
     def _collect_stderr(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None  # noqa: S101 - a pipe was asked for
@@ -228,10 +222,8 @@ class WorkerProcess:
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         before = time.monotonic()
         while process.poll() is None:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_WATCH_S)
-            except subprocess.TimeoutExpired:
-                pass
             now = time.monotonic()
             # A machine that slept must not look like a worker that hung.
             self._waited_s += min(now - before, 2 * _WATCH_S)

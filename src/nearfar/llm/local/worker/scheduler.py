@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nearfar.errors import ContextWindowError, InvalidParameterError, NearfarError
+from nearfar.llm.local.protocol import GenerationRequest
 
-from ..protocol import GenerationRequest
 from .decoding import StopFinder, TextStream, TokenText
 from .guidance import GrammarMask, Grammars
 from .model import LoadedModel, as_nearfar_error
