@@ -30,7 +30,7 @@ from nearfar.errors import (
     NearfarError,
 )
 
-from .protocol import EngineInfo, EngineOptions, pack, read_frame
+from .protocol import EngineInfo, EngineOptions, FrameReader, pack, write_all
 
 _WATCH_S = 0.2
 _GRACE_S = 0.5  # for a worker to leave by itself when it is closed
@@ -63,13 +63,14 @@ class WorkerProcess:
         self._on_frame = on_frame
         self._on_end = on_end
         self._busy = busy
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._ending: NearfarError | None = None  # why we ended it, if we did
         self._closed = False
         self._waited_s = 0.0
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nearfar-worker", daemon=True)
 
     def start(self) -> None:
@@ -93,7 +94,7 @@ class WorkerProcess:
 
     def send(self, frame: list[Any]) -> None:
         """Queue a frame; from any thread, never blocks."""
-        self._outbox.put(pack(frame))
+        self._outbox.put(frame)
 
     def rss_bytes(self) -> int:
         """Resident memory now; 0 if it is gone."""
@@ -122,7 +123,7 @@ class WorkerProcess:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if threading.current_thread() is not self._thread and self._thread.ident is not None:
+        if threading.current_thread() is not self._thread:
             self._thread.join(_GRACE_S)
 
     def abandon(self) -> None:
@@ -132,7 +133,7 @@ class WorkerProcess:
             return
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                os.close(pipe.fileno())
+                pipe.close()
         process.returncode = 0  # it is not ours to wait for
 
     def _run(self) -> None:
@@ -148,14 +149,16 @@ class WorkerProcess:
         failure: NearfarError | None = None
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
-            while (frame := read_frame(process.stdout.read)) is not None:
+            frames = FrameReader(process.stdout.fileno())
+            while (frame := frames.read()) is not None:
                 self._waited_s = 0.0
                 failure = self._dispatch(frame) or failure
-        except (OSError, ValueError) as error:
-            failure = InternalError(f"The worker's pipe is out of step: {error}")
+        except Exception as error:  # noqa: BLE001 - nobody may be left waiting, whatever it is
+            failure = InternalError(f"The worker could not be understood: {error!r}")
             process.kill()
         self._outbox.put(None)
         code = process.wait()
+        self._ended.set()
         process.stdout.close()
         self._on_end(self, failure or self._ending or self._crash(code))
 
@@ -175,6 +178,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                bufsize=0,
                 env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
                 **more,
             )
@@ -205,25 +209,26 @@ class WorkerProcess:
 
     def _write(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        # It died, and the reader says so; or what was left to flush has nobody to read it.
+        # When it died the reader says so.
         with contextlib.suppress(OSError):
-            while (data := self._outbox.get()) is not None:
-                process.stdin.write(data)
-                process.stdin.flush()
-        with contextlib.suppress(OSError):
-            process.stdin.close()
+            while (frame := self._outbox.get()) is not None:
+                write_all(process.stdin.fileno(), pack(frame))
+        process.stdin.close()
 
     def _collect_stderr(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None  # noqa: S101 - a pipe was asked for
-        with process.stderr as pipe:
-            for line in pipe:
+        rest = b""
+        while data := process.stderr.read(65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
                 self._stderr.append(line.decode("utf-8", "replace").rstrip()[:500])
+            rest = rest[-65536:]
+        process.stderr.close()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         before = time.monotonic()
         while process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_WATCH_S)
+            self._ended.wait(_WATCH_S)
             now = time.monotonic()
             # A machine that slept must not look like a worker that hung.
             self._waited_s += min(now - before, 2 * _WATCH_S)

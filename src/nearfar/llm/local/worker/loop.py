@@ -13,9 +13,9 @@ from nearfar.errors import ModelLoadError, NearfarError
 from nearfar.llm.local.protocol import (
     EngineInfo,
     EngineOptions,
+    FrameReader,
     GenerationRequest,
     pack,
-    read_frame,
     write_all,
 )
 
@@ -33,7 +33,7 @@ class Pipes:
     """Frames from and to the parent. When the parent is gone, so is this process."""
 
     def __init__(self, incoming: int, outgoing: int) -> None:
-        self._reader = os.fdopen(incoming, "rb")
+        self._incoming = FrameReader(incoming)
         self._outgoing = outgoing
         self._frames: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         self.last_sent = time.monotonic()
@@ -42,7 +42,7 @@ class Pipes:
     def _read(self) -> None:
         # The main thread may be inside a native call that ends much later: nothing to wait for.
         try:
-            while (frame := read_frame(self._reader.read)) is not None:
+            while (frame := self._incoming.read()) is not None:
                 self._frames.put(frame)
         finally:
             os._exit(0)
