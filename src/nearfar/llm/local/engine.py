@@ -141,6 +141,12 @@ class Engine:
         await told.wait()
         return self._told(waiter)
 
+    @property
+    def provider(self) -> str | None:
+        """The execution provider in use; None while nothing is loaded. Starts nothing."""
+        worker = self._worker
+        return worker.info.provider if worker is not None and worker.info is not None else None
+
     def stats(self) -> EngineStats:
         """Counts so far; starts nothing."""
         with self._lock:
