@@ -26,6 +26,7 @@ from .providers import choose_provider
 from .scheduler import Scheduler
 from .session_cache import SessionCache
 
+_QUIET_S = 0.05  # after so long without a request there is time for preparations
 _ALIVE_S = 0.5  # a sign of life when there was nothing else to say
 
 
@@ -75,6 +76,7 @@ def serve(pipes: Pipes) -> None:
     except NearfarError as error:
         pipes.send(["failed", type(error).__name__, error.message, error.data])
         return
+    scheduler.prepare()
     pipes.send(["ready", info])
     while True:
         _take_frames(scheduler, pipes, wait=scheduler.idle)
@@ -88,7 +90,10 @@ def _between(scheduler: Scheduler, pipes: Pipes) -> None:
 
 
 def _take_frames(scheduler: Scheduler, pipes: Pipes, *, wait: bool) -> None:
-    frame = pipes.receive(None if wait else 0)
+    frame = pipes.receive(_QUIET_S if wait else 0)
+    if frame is None and wait:
+        scheduler.prepare()
+        frame = pipes.receive(None)
     while frame is not None:
         if frame[0] == "go":
             scheduler.submit(frame[1], GenerationRequest.from_wire(frame[2]))
