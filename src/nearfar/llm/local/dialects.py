@@ -82,7 +82,7 @@ class Dialect:
     also_opened_by: tuple[str, ...] = ()  # markers that some releases write in the opener's place
     id_prefix: str = "call_"
     id_chars: int = 24
-    special: tuple[tuple[str, int], ...] = ()  # delimiters that are special tokens, and their ids
+    special: tuple[tuple[str, int], ...] = ()  # delimiters that are one token, and its id
     needs_prompt: bool = False  # the template does not list tools: `tool_prompt` must
 
     @property
@@ -183,8 +183,8 @@ def detect(
 
     Args:
         template: the chat template's source; "" where there is none.
-        special_ids: the tokenizer's tokens that are marked special, and their ids (added tokens
-            that are not marked so are ordinary text to the decoder, and do not belong here).
+        special_ids: all added tokens of the tokenizer and their ids, marked special or not (Qwen
+            does not mark its delimiters so, and llguidance takes them for special anyway).
         declared: the dialect's name, where the folder declares it; it wins.
         json_separators: the declared (item, key) separators; read off the template if None.
 

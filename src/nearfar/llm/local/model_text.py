@@ -106,7 +106,7 @@ def _load(folder: Path, _stamps: tuple[object, ...]) -> ModelText:
         template = replace(template, variables=variables)
     dialect = detect(
         template.text,
-        tokenizer.marked_special,
+        tokenizer.special_ids,
         info.dialect,
         json_separators=info.json_separators,
     )

@@ -5,6 +5,12 @@ is greedy, so a lexeme that is the beginning of another one would hide what come
 """
 
 import json
+import re
+from typing import Final
+
+# llguidance writes out what is forced in the tokenizer's own way, and then a literal such as
+# "<|im_end|>" would become the control token, which the grammar does not accept.
+_LIKE_A_CONTROL_TOKEN: Final = re.compile(r'"[^"]*(?:<[^<>\[\]\s"]+>|\[/?[A-Z_]{3,}\])')
 
 
 def literal(text: str) -> str:
@@ -56,4 +62,6 @@ class LarkWriter:
 
     def text(self, start: str) -> str:
         """The whole grammar, whose start rule has the body ``start``."""
-        return "\n".join(["%llguidance {}", f"start: {start}", *self._lines, ""])
+        text = "\n".join([f"start: {start}", *self._lines, ""])
+        options = {"no_forcing": True} if _LIKE_A_CONTROL_TOKEN.search(text) else {}
+        return f"%llguidance {json.dumps(options)}\n{text}"
