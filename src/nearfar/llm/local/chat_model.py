@@ -174,7 +174,8 @@ class LocalChatModel(BaseChatModel):
         return {name: getattr(self, name) for name in ("model", "stop", *RANGES)}
 
     def __repr_args__(self) -> Any:
-        return [pair for pair in super().__repr_args__() if pair[0] != "profile"]
+        """What differs from the defaults; without what is derived."""
+        return [pair for pair in super().__repr_args__() if pair[0] not in ("profile", "metadata")]
 
     def _resolve_model_profile(self) -> ModelProfile:
         info = self.info
