@@ -64,6 +64,7 @@ def constrain(dialect: Dialect, arguments: Mapping[str, Any]) -> Constraint:
         dialect,
         choice=choice,
         parallel=arguments.get("parallel_tool_calls") is not False,
+        answer=schema if choice == AUTO else None,
     )
     return Constraint(grammar, tuple(tools), calls=True, schema=told if choice == AUTO else None)
 

@@ -48,6 +48,7 @@ def tools_grammar(
     *,
     choice: str = "auto",
     parallel: bool = True,
+    answer: Mapping[str, Any] | bool | None = None,
     limits: Limits = DEFAULT_LIMITS,
 ) -> str:
     """The grammar of an answer where ``tools`` are bound.
@@ -58,6 +59,7 @@ def tools_grammar(
         choice: "auto" (text, or calls and nothing else), "any" (one or more calls), or the name
             of the one tool to call exactly once.
         parallel: False allows a single call at most.
+        answer: a schema that the text is held to where "auto" lets the model answer in text.
         limits: bounds of the arguments and of the number of calls.
 
     Raises:
@@ -79,15 +81,20 @@ def tools_grammar(
             data={"choice": choice, "tools": names},
         )
     described = tuple((tool.name, _canonical(tool.parameters)) for tool in tools)
-    return _tools_grammar(described, dialect, choice, parallel, limits)
+    held = None if answer is None else _canonical(answer)
+    return _tools_grammar(
+        described, dialect, choice=choice, parallel=parallel, answer=held, limits=limits
+    )
 
 
 @lru_cache(maxsize=64)
 def _tools_grammar(
     tools: tuple[tuple[str, str], ...],
     dialect: Dialect,
+    *,
     choice: str,
     parallel: bool,
+    answer: str | None,
     limits: Limits,
 ) -> str:
     writer = LarkWriter()
@@ -101,9 +108,15 @@ def _tools_grammar(
     )
     one = named or not parallel or not dialect.parallel or limits.max_calls < 2
     body = _calls(writer.rule(calls), dialect, 1 if one else limits.max_calls)
-    if choice == "auto":
-        return writer.text(f"{_text(dialect, writer)} | {writer.rule(body)}")
-    return writer.text(body)
+    if choice != "auto":
+        return writer.text(body)
+    separators = (dialect.item_separator, dialect.key_separator)
+    text = (
+        _text(dialect, writer)
+        if answer is None
+        else SchemaCompiler(json.loads(answer), writer, limits, separators).compile()
+    )
+    return writer.text(f"{text} | {writer.rule(body)}")
 
 
 def _call(name: str, parameters: Any, dialect: Dialect, writer: LarkWriter, limits: Limits) -> str:
