@@ -8,6 +8,7 @@ cannot be read off the rest; everything in it is optional::
      "dialect": "hermes",                   how the model writes tool calls, else detected
      "json_separators": [", ", ": "],       how it writes JSON, else as its template does
      "template_variables": {...},           what its chat template wants besides the usual
+     "answers": "quote",                    it answers by picking a sentence of the documents
      "schema_prompt": "... {schema}",       how it is told a JSON schema; "" leaves it untold
      "profile": {"tool_calling": true}}     over the profile that is derived
 
@@ -21,7 +22,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nearfar.errors import ModelLoadError, ModelNotFoundError
 from nearfar.settings import Settings
@@ -37,6 +38,7 @@ _OWN_KEYS = {
     "json_separators",
     "template_variables",
     "schema_prompt",
+    "answers",
     "profile",
 }
 _LFS = b"version https://git-lfs"
@@ -61,6 +63,7 @@ class LocalModelInfo:
     json_separators: tuple[str, str] | None = None  # None: as the chat template writes it
     template_variables: Mapping[str, Any] = field(default_factory=dict)
     schema_prompt: str = DEFAULT_SCHEMA_PROMPT
+    answers: Literal["quote"] | None = None  # None: it writes answers in words of its own
     profile: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -124,6 +127,7 @@ def read_model(folder: Path) -> LocalModelInfo:
         json_separators=(str(separators[0]), str(separators[1])) if separators else None,
         template_variables=own.get("template_variables", {}),
         schema_prompt=str(own.get("schema_prompt", DEFAULT_SCHEMA_PROMPT)),
+        answers=own.get("answers"),
         profile=own.get("profile", {}),
     )
 
@@ -199,6 +203,8 @@ def _own(folder: Path) -> dict[str, Any]:
         raise _broken(
             folder, _OWN, f'{_OWN}: "json_separators" must be two texts.', "Mend nearfar.json."
         )
+    if own.get("answers") not in (None, "quote"):
+        raise _broken(folder, _OWN, f'{_OWN}: "answers" can only be "quote".', "Mend nearfar.json.")
     return own
 
 
