@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from _bare import Bare, gaps_while
 from _report import Row, median, quantile, show
-from nearfar.llm.local.engine import Engine
 
+from nearfar.llm.local.engine import Engine
 from nearfar.llm.local.protocol import EngineOptions, Finish, GenerationRequest, TextChunk
+from nearfar.telemetry import configure_logging
 from nearfar.testing.models import make_random_model
 
 FULL = {
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tiny model: does it run at all")
     parser.add_argument("--rounds", type=int, default=None, help="how often each thing is measured")
     options = parser.parse_args()
+    configure_logging()
     rounds = options.rounds or (2 if options.quick else 7)
     rows, data = measure(quick=options.quick, rounds=rounds)
     show("The local engine and the bare loop", rows, as_json=options.json, data=data)
