@@ -17,7 +17,8 @@ import pytest
     ],
 )
 def test_embeddings_is_the_function_and_not_the_module_of_that_name(first: str) -> None:
-    program = f"{first}\nimport nearfar, nearfar.llm\n" + (
+    program = (
+        f"{first}\nimport nearfar, nearfar.llm\n"
         "assert callable(nearfar.embeddings) and callable(nearfar.llm.embeddings)\n"
         "from nearfar.llm.embeddings import LocalEmbeddings\n"
         "assert isinstance(nearfar.embeddings(), LocalEmbeddings)\n"
