@@ -62,3 +62,35 @@ def patch_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) ->
     source = textwrap.dedent(shim) + textwrap.dedent(code)
     (folder / "onnxruntime_genai.py").write_text(source, encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+
+
+SLOW_CALLS = """
+    class Generator:
+        def __init__(self, *args):
+            self._real = _Real(*args)
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+        def append_tokens(self, tokens):
+            with open(os.environ["CALLS"], "a") as log:
+                log.write(f"{len(tokens)}\\n")
+            time.sleep(0.05)
+            self._real.append_tokens(tokens)
+
+    _Real, og.Generator = og.Generator, Generator
+"""
+
+
+class Calls:
+    """The native calls of workers whose library was patched with SLOW_CALLS."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._log = tmp_path / "calls"
+        self._log.touch()
+        monkeypatch.setenv("CALLS", str(self._log))
+        patch_library(tmp_path, monkeypatch, SLOW_CALLS)
+
+    def count(self) -> int:
+        """How many there were, those of trying the provider included."""
+        return len(self._log.read_text().splitlines())

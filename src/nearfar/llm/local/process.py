@@ -142,10 +142,12 @@ class WorkerProcess:
         except OSError as error:
             self._on_end(self, ModelLoadError(f"The worker process could not be started: {error}"))
             return
-        for target in (self._write, self._collect_stderr, self._watch):
-            threading.Thread(
-                target=target, args=(process,), name="nearfar-worker", daemon=True
-            ).start()
+        threads = [
+            threading.Thread(target=target, args=(process,), name="nearfar-worker", daemon=True)
+            for target in (self._collect_stderr, self._write, self._watch)
+        ]
+        for thread in threads:
+            thread.start()
         failure: NearfarError | None = None
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
@@ -160,6 +162,7 @@ class WorkerProcess:
         code = process.wait()
         self._ended.set()
         process.stdout.close()
+        threads[0].join(_GRACE_S)  # its last words; a child of its own could hold the pipe open
         self._on_end(self, failure or self._ending or self._crash(code))
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -220,9 +223,10 @@ class WorkerProcess:
         rest = b""
         while data := process.stderr.read(65536):
             *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._stderr.append(line.decode("utf-8", "replace").rstrip()[:500])
+            self._stderr.extend(map(_readable, lines))
             rest = rest[-65536:]
+        if rest:
+            self._stderr.append(_readable(rest))
         process.stderr.close()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
@@ -247,6 +251,10 @@ class WorkerProcess:
                         data={"limit_mb": ceiling},
                     )
                 )
+
+
+def _readable(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip()[:500]
 
 
 def _timeout(limit: float, *, loading: bool) -> EngineTimeoutError:
