@@ -7,10 +7,11 @@ into other pieces never changes what the events add up to.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
+
+from .call_scan import SPACE, ObjectScan, call_of
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,6 @@ class ParsedOutput:
     invalid_calls: tuple[InvalidToolCall, ...] = ()
 
 
-_HEADER: Final = re.compile(
-    r'\{\s*"name"\s*:\s*"(?P<name>(?:[^"\\]|\\.)*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*\{',
-    re.DOTALL,
-)
-_FIRST_KEY: Final = re.compile(r'\{\s*"((?:[^"\\]|\\.)*)"', re.DOTALL)
-_CALL_KEYS: Final = frozenset({"name", "arguments", "parameters", "type", "function", "id"})
-_SPACE: Final = " \t\r\n"
-
-
 class StreamParser:
     """Takes generated text piece by piece, and gives what is certain so far."""
 
@@ -106,7 +98,7 @@ class StreamParser:
         self._index = 0
         self._in_list = False
         self._tentative = False  # a bare object that may still turn out to be text
-        self._scan = _ObjectScan()
+        self._scan = ObjectScan()
 
     def feed(self, text: str) -> list[Event]:
         """The events that ``text`` makes certain; what may still become a marker is held back."""
@@ -123,8 +115,8 @@ class StreamParser:
             self._invalid(self._buffer, "the call holds no JSON object")
         elif self._state in (self._begin, self._text) and self._buffer:
             self._events.append(TextDelta(self._buffer))
-        elif self._state == self._after and self._buffer.strip(_SPACE):
-            self._events.append(TextDelta(self._buffer.lstrip(_SPACE)))
+        elif self._state == self._after and self._buffer.strip(SPACE):
+            self._events.append(TextDelta(self._buffer.lstrip(SPACE)))
         self._buffer = ""
         self._state = self._after
         return self._take()
@@ -137,12 +129,12 @@ class StreamParser:
 
     def _begin(self) -> bool:
         """Nothing yet: leading space belongs to the text, and is dropped before a call."""
-        start = len(self._buffer) - len(self._buffer.lstrip(_SPACE))
+        start = len(self._buffer) - len(self._buffer.lstrip(SPACE))
         return self._open(start)
 
     def _after(self) -> bool:
         """After a call: space between calls is dropped."""
-        self._buffer = self._buffer.lstrip(_SPACE)
+        self._buffer = self._buffer.lstrip(SPACE)
         return self._open(0)
 
     def _open(self, start: int) -> bool:
@@ -151,7 +143,7 @@ class StreamParser:
             return False
         if self._syntax.bare and rest[0] == "{":
             self._tentative = True
-            self._scan = _ObjectScan(prefix=self._buffer[:start])
+            self._scan = ObjectScan(prefix=self._buffer[:start])
             self._buffer = rest
             self._state = self._object
             return True
@@ -192,12 +184,12 @@ class StreamParser:
     # Inside of a call.
 
     def _body(self) -> bool:
-        self._buffer = self._buffer.lstrip(_SPACE)
+        self._buffer = self._buffer.lstrip(SPACE)
         if not self._buffer:
             return False
         head = self._buffer[0]
         if head == "{":
-            self._scan = _ObjectScan()
+            self._scan = ObjectScan()
             self._state = self._object
         elif head == "[" and not self._in_list:
             self._in_list = True
@@ -250,7 +242,7 @@ class StreamParser:
             self._events.append(CallEnd(self._index))
             self._index += 1
             return
-        call = None if scan.depth else _call_of(scan.raw)
+        call = None if scan.depth else call_of(scan.raw)
         if call is not None:
             name, args = call
             self._events += [
@@ -301,7 +293,7 @@ class StreamParser:
 
     def _tail(self) -> bool:
         """After an object: a further one, the end of the list, or the closer (may be missing)."""
-        self._buffer = self._buffer.lstrip(_SPACE)
+        self._buffer = self._buffer.lstrip(SPACE)
         closer = self._syntax.closer
         if not self._buffer:
             return False
@@ -319,95 +311,6 @@ class StreamParser:
         else:
             self._state = self._after
         return True
-
-
-class _ObjectScan:
-    """One JSON object, read a character at a time."""
-
-    def __init__(self, prefix: str = "") -> None:
-        self.prefix = prefix  # space before a bare object, needed if it turns out to be text
-        self._chars: list[str] = []
-        self.depth = 0
-        self.in_string = False
-        self.name: str | None = None
-        self.announced = False
-        self.args_end: int | None = None
-        self._escaped = False
-        self._sent = 0
-
-    @property
-    def raw(self) -> str:
-        return "".join(self._chars)
-
-    def take(self, char: str) -> None:
-        self._chars.append(char)
-        if self.in_string:
-            if self._escaped:
-                self._escaped = False
-            elif char == "\\":
-                self._escaped = True
-            elif char == '"':
-                self.in_string = False
-        elif char == '"':
-            self.in_string = True
-        elif char in "{[":
-            self.depth += 1
-            if self.depth == 2 and char == "{" and self.name is None:
-                self._read_header()
-        elif char in "}]":
-            self.depth -= 1
-            if self.depth == 1 and self.name is not None and self.args_end is None:
-                self.args_end = len(self._chars)
-
-    def _read_header(self) -> None:
-        header = _HEADER.fullmatch(self.raw)
-        if header is None:
-            return
-        try:
-            self.name = json.loads(f'"{header["name"]}"', strict=False)
-        except ValueError:
-            return
-        self._sent = len(self._chars) - 1
-
-    def new_args(self) -> str:
-        """The argument text that has not been handed out yet."""
-        end = len(self._chars) if self.args_end is None else self.args_end
-        piece = "".join(self._chars[self._sent : end])
-        self._sent = max(self._sent, end)
-        return piece
-
-    def is_no_call(self) -> bool:
-        """Whether a bare object already shows that it is not a call."""
-        if self.name is not None or self.depth != 1 or self.in_string or len(self._chars) < 2:
-            return False
-        last = self._chars[-1]
-        if last in _SPACE:
-            return False
-        key = _FIRST_KEY.match(self.raw)
-        return key is None or (last == '"' and key[1] not in _CALL_KEYS)
-
-
-def _call_of(raw: str) -> tuple[str, str] | None:
-    """Name and argument text of a complete object in any order of keys, or None."""
-    try:
-        found = json.loads(raw, strict=False)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(found, dict) and isinstance(found.get("function"), dict):
-        found = found["function"]
-    if not isinstance(found, dict) or not isinstance(found.get("name"), str):
-        return None
-    args: Any = found.get("arguments", found.get("parameters"))
-    if isinstance(args, str):  # some models write the arguments as JSON in a string
-        try:
-            args = json.loads(args, strict=False)
-        except (ValueError, RecursionError):
-            return None
-    if args is None and not found.keys() <= _CALL_KEYS:
-        return None
-    if not isinstance(args, dict | None):
-        return None
-    return found["name"], json.dumps(args or {}, ensure_ascii=False)
 
 
 def _overlap(text: str, marker: str) -> int:

@@ -8,7 +8,8 @@ from typing import Final
 
 from .lark import LarkWriter, literal, regex
 from .limits import Limits
-from .patterns import PatternError, parse, to_regex
+from .pattern_syntax import PatternError
+from .patterns import parse, to_regex
 from .schema import Node, refuse
 
 # One character as JSON text holds it. No surrogates by escape (a lone one cannot be encoded) and
