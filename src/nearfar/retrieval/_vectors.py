@@ -133,14 +133,13 @@ def _index_bytes(index: Any, rows: Places) -> bytes:
 def _search(index: Any, query: Floats, k: int, allowed: Mask) -> tuple[Places, Floats]:
     import faiss
 
-    count = int(allowed.sum())
-    k = min(k, count)
+    k = min(k, int(allowed.sum()))
     if k <= 0:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    parameters = None
-    if count < len(allowed):
-        selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-        parameters = faiss.SearchParameters(sel=selector)
+    # With a selector FAISS searches in one thread. Without one it starts a team of threads for each
+    # query, which on a busy machine took 24 ms where one thread took 6.5 (100,000 x 384).
+    selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+    parameters = faiss.SearchParameters(sel=selector)
     scores, places = index.search(query[None].astype(np.float32), k, params=parameters)
     found = places[0] >= 0
     return places[0][found], scores[0][found]

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,12 @@ def tokenize(text: str) -> list[str]:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    return [token for word in _WORD.findall(text) for token in _expand(word[:_LONGEST_WORD])]
+    return list(chain.from_iterable(map(_expand, _WORD.findall(text))))
 
 
 @lru_cache(maxsize=1 << 16)
 def _expand(word: str) -> tuple[str, ...]:
+    word = word[:_LONGEST_WORD]
     if not word.isascii() and _UNSPACED.search(word):
         return tuple(word[i : i + 2] for i in range(max(1, len(word) - 1)))
     parts = [part.strip("_") for part in _PART.findall(word)]
