@@ -38,7 +38,8 @@ UNANSWERED = "The documents do not answer this question."
 
 _TURNS_KEPT = 12  # messages of a thread's history
 _POINTS_BACK = re.compile(
-    r"\b(?:it|its|they|them|their|that|this|those|these|he|she|his|her|there)\b|^\W*and\b", re.IGNORECASE
+    r"\b(?:it|its|they|them|their|that|this|those|these|he|she|his|her|there)\b|^\W*and\b",
+    re.IGNORECASE,
 )
 
 Mode = Literal["answer", "quote"]

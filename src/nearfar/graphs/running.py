@@ -187,7 +187,13 @@ def _has_state(before: StateSnapshot | None) -> bool:
 async def _drive(graph: Graph, given: Any, config: Any, listener: Listener) -> Any:
     modes = ["values", "tasks"] + (["messages"] if listener.on_token else [])
     output: Any = None
-    stream = graph.astream(given, config, stream_mode=modes, subgraphs=True)  # type: ignore[arg-type]
+    stream = graph.astream(
+        given,
+        config,
+        stream_mode=modes,  # type: ignore[arg-type]
+        subgraphs=True,
+        output_keys=graph.output_channels,
+    )
     async for item in stream:
         space, mode, data = cast("tuple[tuple[str, ...], str, Any]", item)
         if mode == "messages" and listener.on_token:
