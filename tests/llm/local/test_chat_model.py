@@ -214,12 +214,12 @@ class TestReplies:
             def on_llm_new_token(self, token: Any, **_: Any) -> None:
                 self.seen.append(token)
 
-        model = LocalChatModel(model=random_model, max_tokens=16)
+        model = LocalChatModel(model=random_model, max_tokens=16, streaming=True)
         handler = Tokens()
-        text = "".join(
-            str(chunk.content) for chunk in model.stream(QUESTION, {"callbacks": [handler]})
-        )
-        assert "".join(handler.seen) == text
+        reply = model.invoke(QUESTION, {"callbacks": [handler]})
+        assert len(handler.seen) > 2
+        assert "".join(handler.seen) == reply.content
+        assert reply.response_metadata["finish_reason"] == "length"
 
     def test_content_that_is_no_text_is_refused_by_its_type(self, model: LocalChatModel) -> None:
         image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}

@@ -196,8 +196,6 @@ class TestTools:
     def test_arguments_that_do_not_go_together_are_refused(self, wild: LocalChatModel) -> None:
         with pytest.raises(InvalidParameterError, match="grammar"):
             wild.bind_tools([roll]).invoke("go", grammar='start: "a"')
-        with pytest.raises(InvalidParameterError, match="strict"):
-            wild.bind_tools([roll], strict=False)
         with pytest.raises(InvalidParameterError, match="response_format"):
             wild.invoke("go", response_format={"type": "xml"})
 

@@ -39,9 +39,9 @@ def convert(*messages: BaseMessage) -> list[dict[str, Any]]:
         (AIMessage("x"), "assistant"),
         (ToolMessage("x", tool_call_id="1"), "tool"),
         (FunctionMessage("x", name="f"), "tool"),
-        (ChatMessage("x", role="developer"), "system"),
-        (ChatMessage("x", role="User"), "user"),
-        (ChatMessage("x", role="model"), "assistant"),
+        (ChatMessage(content="x", role="developer"), "system"),
+        (ChatMessage(content="x", role="User"), "user"),
+        (ChatMessage(content="x", role="model"), "assistant"),
     ],
 )
 def test_roles(message: BaseMessage, role: str) -> None:
@@ -49,7 +49,7 @@ def test_roles(message: BaseMessage, role: str) -> None:
     assert convert(message)[0]["content"] == "x"
 
 
-@pytest.mark.parametrize("message", [ChatMessage("x", role="end"), RemoveMessage(id="1")])
+@pytest.mark.parametrize("message", [ChatMessage(content="x", role="end"), RemoveMessage(id="1")])
 def test_a_role_that_no_template_knows_is_refused(message: BaseMessage) -> None:
     """A free role could be written between a template's brackets and become a control token."""
     with pytest.raises(UnsupportedInputError, match="role"):
@@ -123,6 +123,23 @@ def test_calls_stand_alone_for_a_family_that_takes_one_at_a_time() -> None:
     shaped = to_template(messages, DIALECTS["llama3"])
     assert [m["content"] for m in shaped] == ["both", "f says", "", "g says", "and?"]
     assert [len(m.get("tool_calls", [])) for m in shaped] == [1, 0, 1, 0, 0]
+
+
+def test_ids_of_another_model_are_made_to_fit_and_still_agree() -> None:
+    """Mistral's templates demand nine letters and digits."""
+    foreign = "toolu_01A09q90qw90lq917835lq9"
+    messages = [
+        AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": foreign, "type": "tool_call"}]),
+        ToolMessage("1", tool_call_id=foreign),
+        ToolMessage("2", tool_call_id="abcDEF123"),
+    ]
+    shaped = to_template(messages, DIALECTS["mistral"])
+    made = shaped[0]["tool_calls"][0]["id"]
+    assert len(made) == 9
+    assert made.isalnum()
+    assert shaped[1]["tool_call_id"] == made
+    assert shaped[2]["tool_call_id"] == "abcDEF123"
+    assert to_template(messages, HERMES)[1]["tool_call_id"] == foreign
 
 
 def test_where_the_template_lists_no_tools_a_system_text_does() -> None:

@@ -233,7 +233,7 @@ class LocalChatModel(BaseChatModel):
         *,
         tool_choice: str | bool | Mapping[str, Any] | None = None,
         parallel_tool_calls: bool | None = None,
-        strict: bool | None = None,
+        strict: bool | None = None,  # noqa: ARG002  # see the docstring
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """A model that may call the tools, or must.
@@ -244,7 +244,7 @@ class LocalChatModel(BaseChatModel):
                 call at least), ``none``, a tool's name, or OpenAI's or Anthropic's object for these.
             parallel_tool_calls: whether one reply may hold several calls; None leaves it to the
                 model's family.
-            strict: arguments always follow the schema, so False is refused.
+            strict: for callers written for other providers; arguments always follow the schema.
             kwargs: further arguments of each call.
 
         Raises:
@@ -252,7 +252,6 @@ class LocalChatModel(BaseChatModel):
             InvalidParameterError: if ``tool_choice`` is none of the tools.
 
         """
-        _refuse_lax(strict)
         definitions = tools_as_dicts(tools)
         bound: dict[str, Any] = {"tools": definitions, **kwargs} if definitions else {**kwargs}
         if tool_choice is not None:
@@ -279,7 +278,7 @@ class LocalChatModel(BaseChatModel):
             include_raw: give ``{"raw", "parsed", "parsing_error"}`` instead, and raise nothing.
             method: ``json_schema`` and ``json_mode`` force the answer's text into the schema,
                 ``function_calling`` shows it to the model as a tool that it must call.
-            strict: answers always follow the schema, so False changes nothing.
+            strict: for callers written for other providers; answers always follow the schema.
             kwargs: further arguments of each call.
 
         Raises:
@@ -399,15 +398,6 @@ def _is_pydantic(schema: Any) -> bool:
     from langchain_core.utils.pydantic import is_basemodel_subclass
 
     return isinstance(schema, type) and is_basemodel_subclass(schema)
-
-
-def _refuse_lax(strict: bool | None) -> None:
-    if strict is False:
-        raise InvalidParameterError(
-            "strict=False cannot be had: tool arguments are always forced into their schema.",
-            remedy="Leave it out, or loosen the schema.",
-            data={"parameter": "strict", "value": False},
-        )
 
 
 def _with_raw(

@@ -1,5 +1,6 @@
 """LangChain messages as what chat templates read: dicts with ``role`` and ``content``."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -58,7 +59,7 @@ def to_template(
     """
     if not messages:
         raise UnsupportedInputError("There is no message.", data={"type": "conversation"})
-    converted = [_convert(message) for message in messages]
+    converted = [_with_ids(_convert(message), dialect) for message in messages]
     if not dialect.parallel:
         converted = list(_one_call_each(converted))
     if dialect.needs_prompt:
@@ -119,6 +120,24 @@ def _convert(message: BaseMessage) -> TemplateMessage:
     if isinstance(message, ToolMessage):
         converted["tool_call_id"] = message.tool_call_id
     return converted
+
+
+def _with_ids(message: TemplateMessage, dialect: Dialect) -> TemplateMessage:
+    """Ids of calls that another model made, in the form that this family's template accepts."""
+    if "tool_call_id" in message:
+        return message | {"tool_call_id": _fitting(message["tool_call_id"], dialect)}
+    if "tool_calls" in message:
+        calls = [call | {"id": _fitting(call["id"], dialect)} for call in message["tool_calls"]]
+        return message | {"tool_calls": calls}
+    return message
+
+
+def _fitting(call_id: str, dialect: Dialect) -> str:
+    """The id itself if the family takes any; else, where it does not fit, one derived from it."""
+    free = bool(dialect.id_prefix)
+    if free or (len(call_id) == dialect.id_chars and call_id.isascii() and call_id.isalnum()):
+        return call_id
+    return hashlib.sha256(call_id.encode("utf-8", "replace")).hexdigest()[: dialect.id_chars]
 
 
 def _role(message: BaseMessage) -> str:

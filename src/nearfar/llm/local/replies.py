@@ -118,7 +118,7 @@ class Reply:
     def _reason(self, finish: Finish) -> str:
         if finish.reason == "length":
             return "length"
-        called = any(isinstance(event, CallStart) for event in self._events)
+        called = any(isinstance(e, CallEnd) and e.error is None for e in self._events)
         return "tool_calls" if called else "stop"
 
 
