@@ -100,6 +100,7 @@ def test_not_even_a_stopped_worker_is_left(slow_model: Path, tmp_path: Path) -> 
 def test_ctrl_c_is_the_program_s_to_answer(slow_model: Path, tmp_path: Path) -> None:
     end = """
     try:
+        print("now", flush=True)
         for _ in stream:
             pass
     except KeyboardInterrupt:
@@ -109,6 +110,8 @@ def test_ctrl_c_is_the_program_s_to_answer(slow_model: Path, tmp_path: Path) -> 
         raise
     """
     program = Program(slow_model, tmp_path, end)
+    assert program.process.stdout is not None
+    assert program.process.stdout.readline() == "now\n"
     os.killpg(program.process.pid, signal.SIGINT)  # as a terminal does: to the whole group
     code, out, err = program.finish()
     assert code != 0
