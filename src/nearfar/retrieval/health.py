@@ -87,6 +87,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def _missing(manifest: Manifest, store: "FaissStore") -> list[str]:
+    store.verify()
     sources = manifest.sources()
     problems = []
     for document in manifest.documents().values():

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +25,13 @@ from nearfar.storage import file_lock
 
 from .embedder import fingerprint, name_of, offsets_of, window_of
 from .files import Scan, absolute, scan, under
+from .filters import Filter
 from .health import IndexCheck, IndexInfo, describe, examine
 from .ingest import Ingest, Recipe
 from .manifest import FileRow, Manifest
 from .readers import ReadLimits
 from .report import IngestReport, OnProgress
-from .searching import Filter, Passage, View
+from .searching import Passage, View
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -66,6 +66,7 @@ class Index:
         self._make_embeddings = embeddings
         self._embeddings: Embeddings | None = None
         self._manifest = Manifest(folder / _MANIFEST)
+        self._store: FaissStore | None = None  # the one that searches use
         self._view: View | None = None
         self._lock = threading.Lock()
 
@@ -185,16 +186,9 @@ class Index:
                 _refuse_empty(found, known)
             embedding = self._embedding()
             self._prepare(embedding)
-            ingest = Ingest(
-                self._manifest,
-                lambda: self._load_store(embedding),
-                offsets_of(embedding),
-                self._recipe(embedding),
-                on_progress=on_progress,
-            )
-            self.report = ingest.run(found, gone)
-            if self.report.changed:
-                self._stamp()
+            with self._ingest(embedding, on_progress) as ingest:
+                self.report = ingest.run(found, gone)
+            self._manifest.forget_roots(gone)
         return self.report
 
     def remove(self, path: str | Path) -> list[str]:
@@ -213,13 +207,12 @@ class Index:
                     remedy=f"`nearfar index show {self.name}` lists what it holds.",
                     data={"path": path, "name": self.name},
                 )
-            self._manifest.enter((), files)
-            self._manifest.forget_roots(roots)
             embedding = self._embedding()
             self._check_embedder(embedding)
-            store = self._load_store(embedding)
-            Ingest(self._manifest, store, offsets_of(embedding), self._recipe(embedding)).collect()
-            self._stamp()
+            self._manifest.enter((), files)
+            self._manifest.forget_roots(roots)
+            with self._ingest(embedding) as ingest:
+                ingest.collect()
         return files
 
     def search(
@@ -230,8 +223,8 @@ class Index:
     ) -> list[Passage]:
         """The passages that fit the question best, best first; ``k`` from the settings if None.
 
-        ``filter`` is values that the metadata must have (``{"page": 3}``; ``source`` may be a path
-        or a list of paths) or a function of the metadata. Raises EmbedderMismatchError and
+        ``filter`` is a dict (``{"page": 3}``; ``source`` is a path or a list of paths) or a function
+        of the metadata, see ``filters``. Raises EmbedderMismatchError and
         IndexDamagedError; an empty index or question gives an empty list.
         """
         if not question.strip() or not self.exists():
@@ -258,19 +251,41 @@ class Index:
 
     def check(self) -> IndexCheck:
         """Look whether all is there and whole, and which files have changed since."""
+        with contextlib.ExitStack() as stack:
 
-        def load() -> "FaissStore":
-            embedding = self._embedding()
-            self._check_embedder(embedding)
-            return self._load_store(embedding)
+            def load() -> "FaissStore":
+                embedding = self._embedding()
+                self._check_embedder(embedding)
+                return stack.enter_context(self._load_store(embedding))
 
-        return examine(self._manifest, load, self._settings.exclude)
+            return examine(self._manifest, load, self._settings.exclude)
 
     @contextlib.contextmanager
     def writing(self, *, wait: bool = False) -> Iterator[None]:
         """Be the one writer over all programs. Raises IndexLockedError."""
         with _writer_lock(self.folder, wait=wait):
             yield
+
+    @contextlib.contextmanager
+    def _ingest(
+        self, embedding: "Embeddings", on_progress: OnProgress | None = None
+    ) -> Iterator[Ingest]:
+        """A run with a store of its own: searches of this object go on with what is committed."""
+        with contextlib.ExitStack() as stack:
+            yield Ingest(
+                self._manifest,
+                lambda: stack.enter_context(self._load_store(embedding)),
+                offsets_of(embedding),
+                self._recipe(embedding),
+                on_progress=on_progress,
+            )
+
+    def close(self) -> None:
+        """Let go of the files; the next search opens them again."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+            self._store = self._view = None
 
     def _look(self, paths: Sequence[str | Path]) -> tuple[Scan, list[str]]:
         """What there is, and known files whose own path was added and is no more."""
@@ -326,9 +341,6 @@ class Index:
                 data={"name": self.name, "expected": expected, "found": found},
             )
 
-    def _stamp(self) -> None:
-        self._manifest.set_facts(updated_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-
     def _load_store(self, embedding: "Embeddings") -> "FaissStore":
         from .store import FaissStore
 
@@ -340,21 +352,21 @@ class Index:
         return FaissStore(embedding, path=path)
 
     def _current(self) -> View:
-        """The view of the newest generation; loading it takes the place of the one before."""
+        """The view of the newest generation. The store follows what others save by itself."""
         from .hybrid import HybridRetriever
 
         with self._lock:
             generation = self._manifest.facts().get("generation", "0")
             if self._view is None or self._view.generation != generation:
-                embedding = self._embedding()
-                self._check_embedder(embedding)
-                store = self._load_store(embedding)
+                if self._store is None:
+                    embedding = self._embedding()
+                    self._check_embedder(embedding)
+                    self._store = self._load_store(embedding)
                 sources = self._manifest.sources()
                 documents = self._manifest.documents()
                 held = sum(documents[d].chunks for d in sources if d in documents)
-                self._view = View(
-                    generation, HybridRetriever(store=store), sources, len(store) == held
-                )
+                whole = len(self._store) == held
+                self._view = View(generation, HybridRetriever(store=self._store), sources, whole)
             return self._view
 
 

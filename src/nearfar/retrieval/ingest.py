@@ -81,6 +81,7 @@ class Ingest:
         for row in self._files.values():
             if row.document is not None:
                 self._owners.setdefault(row.document, []).append(row.path)
+        self._roots: Sequence[str] = ()
         self._gone: set[str] = set()
         self._announced: dict[str, DocumentRow] = {}  # since the last commit
         self._entered: dict[str, FileRow] = {}  # likewise
@@ -107,6 +108,7 @@ class Ingest:
         report = self._report
         report.skipped += [Note(*skipped) for skipped in found.skipped]
         report.failed += [Failure(*failed) for failed in found.failed]
+        self._roots = found.roots
         self._find_gone(found, gone)
         try:
             with ReaderProcess(self._recipe.limits) as reader:
@@ -121,7 +123,7 @@ class Ingest:
         report.deleted = sorted(
             path for path in self._gone - moved if (r := self._files.get(path)) and r.document
         )
-        self._commit(last=True, roots=found.roots)
+        self._commit(last=True)
         self.collect()
         report.chunks = sum(document.chunks for document in self._manifest.documents().values())
         report.seconds = time.monotonic() - started
@@ -131,6 +133,7 @@ class Ingest:
     def _keep_done(self) -> None:
         """Commit without the files whose passages still wait, or whose twin's do."""
         waiting = {chunk.metadata["doc_hash"] for chunk in self._queue}
+        self._entered.update((row.path, row) for row in self._waiting)
         self._entered = {
             path: row for path, row in self._entered.items() if row.document not in waiting
         }
@@ -282,7 +285,7 @@ class Ingest:
         if work > max(COMMIT_S, 10 * self._commit_took):
             self._commit()
 
-    def _commit(self, *, last: bool = False, roots: Sequence[str] = ()) -> None:
+    def _commit(self, *, last: bool = False) -> None:
         started = time.monotonic()
         if self._announced:
             self._manifest.announce(self._announced.values())
@@ -291,7 +294,7 @@ class Ingest:
         # Files that are gone leave with the last commit, when it is known which of them moved.
         gone = self._gone if last else ()
         if self._entered or last:
-            self._manifest.enter(self._entered.values(), gone, roots)
+            self._manifest.enter(self._entered.values(), gone, self._roots)
         self._announced.clear()
         self._entered.clear()
         self._unsaved = False

@@ -182,3 +182,6 @@ def _next_generation(connection: sqlite3.Connection) -> None:
     connection.execute(
         "UPDATE facts SET value = CAST(value AS INTEGER) + 1 WHERE name = 'generation'"
     )
+    connection.execute(
+        "INSERT OR REPLACE INTO facts VALUES ('updated_at', strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))"
+    )

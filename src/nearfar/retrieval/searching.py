@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .files import absolute
+from .filters import Filter, condition
 
 if TYPE_CHECKING:
     from .hybrid import HybridRetriever, Ranked
-
-Filter = Mapping[str, Any] | Callable[[dict[str, Any]], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +66,23 @@ class View:
 
     def _for_store(self, wanted: Filter | None) -> Callable[[dict[str, Any]], bool] | None:
         """The filter for the store, which knows documents where people know paths."""
-        sources = self.sources
-        if callable(wanted):
-            accept = wanted
-            return lambda meta: any(
-                accept(meta | {"source": path}) for path in sources.get(meta["doc_hash"], ())
-            )
         if wanted is None and self.whole:
             return None
-        values = dict(wanted or {})
-        documents = set(sources)
-        if "source" in values:
-            source = values.pop("source")
-            paths = {absolute(p) for p in ([source] if isinstance(source, str | Path) else source)}
-            documents = {d for d, known in sources.items() if paths.intersection(known)}
-        return lambda meta: (
-            meta["doc_hash"] in documents
-            and all(meta.get(key) == value for key, value in values.items())
+        sources = self.sources
+        if isinstance(wanted, Mapping) and "source" in wanted:
+            wanted = {**wanted, "source": _absolute(wanted["source"])}
+        accept = condition(wanted)
+        if accept is None:
+            return lambda meta: meta["doc_hash"] in sources
+        return lambda meta: any(
+            accept({**meta, "source": path}) for path in sources.get(meta["doc_hash"], ())
         )
+
+
+def _absolute(source: Any) -> Any:
+    """Paths as the index keeps them; several of them mean any of them."""
+    if isinstance(source, str | Path):
+        return absolute(source)
+    if isinstance(source, list | tuple | set):
+        return {"$in": [absolute(path) for path in source]}
+    return source
