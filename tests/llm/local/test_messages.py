@@ -38,7 +38,7 @@ def convert(*messages: BaseMessage) -> list[dict[str, Any]]:
         (SystemMessage("x"), "system"),
         (AIMessage("x"), "assistant"),
         (ToolMessage("x", tool_call_id="1"), "tool"),
-        (FunctionMessage("x", name="f"), "tool"),
+        (FunctionMessage(content="x", name="f"), "tool"),
         (ChatMessage(content="x", role="developer"), "system"),
         (ChatMessage(content="x", role="User"), "user"),
         (ChatMessage(content="x", role="model"), "assistant"),

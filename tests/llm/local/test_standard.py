@@ -59,6 +59,11 @@ class TestLocalChatModelIntegration(ChatModelIntegrationTests):
         return LocalChatModel
 
     @property
+    def chat_model_params(self) -> dict[str, Any]:
+        """Room for the starter to ramble to the bounds of forced strings."""
+        return {"max_tokens": 1500}
+
+    @property
     def supports_json_mode(self) -> bool:
         return True
 
