@@ -208,6 +208,26 @@ def test_info_says_what_runs_and_why_not_the_rest(random_model: Path) -> None:
     assert info.rss_bytes > 10_000_000
 
 
+def test_the_log_names_the_provider_and_the_reasons_for_the_rest(
+    random_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level("INFO", logger="nearfar.llm.local.engine"),
+        open_engine(random_model, execution_providers=("cuda", "cpu")) as engine,
+    ):
+        info = engine.info()
+    record = caplog.records[0].__dict__
+    assert record["message"] == "local model loaded"
+    assert record["provider"] == "cpu"
+    assert record["passed_over"] == {"cuda": info.passed_over[0].reason}
+
+
+def test_a_value_that_cannot_be_sent_is_refused(engine: Engine) -> None:
+    with pytest.raises(InvalidParameterError):
+        list(engine.generate(GenerationRequest((b"x",), 5)))  # type: ignore[arg-type]
+    assert engine.stats().queued == 0
+
+
 async def test_ainfo_is_info(engine: Engine) -> None:
     assert (await engine.ainfo()).pid == engine.info().pid
 

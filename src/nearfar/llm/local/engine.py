@@ -12,14 +12,14 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 from nearfar.errors import (
     EngineBusyError,
     EngineCrashedError,
     EngineTimeoutError,
+    InvalidParameterError,
     ModelError,
     NearfarError,
 )
@@ -35,6 +35,7 @@ from .protocol import (
     TextChunk,
     Timings,
     Usage,
+    pack,
 )
 from .streams import AsyncStream, SyncStream, Ticket
 
@@ -55,22 +56,6 @@ _FIRST_PAUSE_S = 0.5  # after a failed start; doubles with each further one
 _LONGEST_PAUSE_S = 30.0
 _log = logging.getLogger(__name__)
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-
-
-class GenerationStream(Protocol):
-    """An iterator that can be closed before its end."""
-
-    def __iter__(self) -> Iterator[TextChunk | Finish]: ...
-    def __next__(self) -> TextChunk | Finish: ...
-    def close(self) -> None: ...
-
-
-class AsyncGenerationStream(Protocol):
-    """An async iterator that can be closed before its end."""
-
-    def __aiter__(self) -> AsyncIterator[TextChunk | Finish]: ...
-    async def __anext__(self) -> TextChunk | Finish: ...
-    async def aclose(self) -> None: ...
 
 
 class Engine:
@@ -116,11 +101,11 @@ class Engine:
         for engine in list(_engines):
             engine.close()
 
-    def generate(self, request: GenerationRequest) -> GenerationStream:
+    def generate(self, request: GenerationRequest) -> SyncStream:
         """Text as it comes, then a Finish. Closing or dropping the iterator cancels."""
         return SyncStream(request, self._submit, self._cancel)
 
-    def agenerate(self, request: GenerationRequest) -> AsyncGenerationStream:
+    def agenerate(self, request: GenerationRequest) -> AsyncStream:
         """The same for an event loop, which it never blocks; cancelling the task cancels."""
         return AsyncStream(request, self._submit, self._cancel)
 
@@ -185,15 +170,16 @@ class Engine:
                 )
             worker = self._running_worker()
             number = next(self._numbers)
+            ticket.frame = _packed(number, ticket.request)
             self._tickets[number] = ticket
             self._counts["requests"] += 1
             if worker.info is not None:
-                self._send_ticket(worker, number, ticket)
+                self._send_ticket(worker, ticket)
         return number
 
-    def _send_ticket(self, worker: WorkerProcess, number: int, ticket: Ticket) -> None:
+    def _send_ticket(self, worker: WorkerProcess, ticket: Ticket) -> None:
         ticket.sent = time.monotonic()
-        worker.send(["go", number, ticket.request.to_wire()])
+        worker.send(ticket.frame)
 
     def _cancel(self, number: int) -> None:
         with self._lock:
@@ -201,7 +187,7 @@ class Engine:
             if ticket is None or worker is None:
                 return
             if ticket.sent:
-                worker.send(["cancel", number])  # it keeps its place until the worker let go
+                worker.send(pack(["cancel", number]))  # it keeps its place until the worker let go
             else:
                 del self._tickets[number]
 
@@ -287,8 +273,8 @@ class Engine:
                 "pid": info.pid,
             },
         )
-        for number, ticket in list(self._tickets.items()):
-            self._send_ticket(worker, number, ticket)
+        for ticket in list(self._tickets.values()):
+            self._send_ticket(worker, ticket)
         for waiter in self._infos:
             waiter.info = info
             waiter.tell()
@@ -361,6 +347,16 @@ class _Orphans:
         for waiter in self.waiters:
             waiter.error = _copy(error)
             waiter.tell()
+
+
+def _packed(number: int, request: GenerationRequest) -> bytes:
+    try:
+        return pack(["go", number, request.to_wire()])
+    except TypeError as error:
+        raise InvalidParameterError(
+            f"The request holds a value of a kind that it must not: {error}",
+            data={"parameter": "request", "value": None},
+        ) from error
 
 
 def _provider_killed_it(error: NearfarError) -> bool:

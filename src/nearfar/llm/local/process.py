@@ -63,7 +63,7 @@ class WorkerProcess:
         self._on_frame = on_frame
         self._on_end = on_end
         self._busy = busy
-        self._outbox: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start it, without waiting for anything."""
-        self.send(["load", self.options.to_wire(), self.skipped])
+        self.send(pack(["load", self.options.to_wire(), self.skipped]))
         self._thread.start()
 
     @property
@@ -92,8 +92,8 @@ class WorkerProcess:
         """Of the process, once it runs."""
         return None if self._process is None else self._process.pid
 
-    def send(self, frame: list[Any]) -> None:
-        """Queue a frame; from any thread, never blocks."""
+    def send(self, frame: bytes) -> None:
+        """Queue a packed frame; from any thread, never blocks."""
         self._outbox.put(frame)
 
     def rss_bytes(self) -> int:
@@ -215,7 +215,7 @@ class WorkerProcess:
         # When it died the reader says so.
         with contextlib.suppress(OSError):
             while (frame := self._outbox.get()) is not None:
-                write_all(process.stdin.fileno(), pack(frame))
+                write_all(process.stdin.fileno(), frame)
         process.stdin.close()
 
     def _collect_stderr(self, process: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,7 @@ import json
 import math
 import os
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,8 +65,11 @@ class EngineOptions:
 
     def resolved(self) -> "EngineOptions":
         """With an absolute model path, so that equal folders are equal options."""
-        values = {**self.__dict__, "model_path": Path(self.model_path).resolve()}
-        return EngineOptions(**values)
+        return replace(
+            self,
+            model_path=Path(self.model_path).resolve(),
+            execution_providers=tuple(self.execution_providers),
+        )
 
     def to_wire(self) -> dict[str, Any]:
         """As JSON."""

@@ -23,6 +23,7 @@ class Ticket:
         self.request = request
         self.deliver = deliver  # called by the reader thread; must not block
         self.submitted = time.monotonic()
+        self.frame = b""  # what the worker is sent
         self.sent = 0.0
         self.begun = False
 

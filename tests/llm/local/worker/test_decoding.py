@@ -1,5 +1,6 @@
 """Streamed text equals the text of all tokens at once, and stop strings are found wherever cut."""
 
+import copy
 import random
 from itertools import pairwise
 from pathlib import Path
@@ -93,6 +94,14 @@ def test_ten_thousand_byte_fallback_sequences_stream_without_a_difference(
     byte_fallback: TokenText,
 ) -> None:
     assert differences(byte_fallback, 3, 10_000) == 0
+
+
+def test_the_decoder_for_all_others_is_right_for_byte_level_tokenizers_too(
+    byte_level: TokenText,
+) -> None:
+    other = copy.copy(byte_level)
+    other._bytes = None
+    assert differences(other, 5, 2_000, visible=(3,)) == 0
 
 
 def test_the_text_is_what_the_library_decodes(byte_level: TokenText) -> None:

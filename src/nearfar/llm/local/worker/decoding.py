@@ -154,8 +154,10 @@ def _overlap(text: str, stop: str) -> int:
 
 
 def _is_byte_level(spec: dict[str, Any]) -> bool:
-    decoder = spec.get("decoder")
-    return isinstance(decoder, dict) and decoder.get("type") == "ByteLevel"
+    decoder = spec.get("decoder") or {}
+    if decoder.get("type") == "Sequence" and len(decoder["decoders"]) == 1:
+        decoder = decoder["decoders"][0]
+    return bool(decoder.get("type") == "ByteLevel")
 
 
 def _byte_table(tokenizer: Any, size: int) -> list[bytes]:

@@ -37,7 +37,7 @@ def read_facts(folder: Path) -> ModelFacts:
         decoder = model["decoder"]
         context = int(model["context_length"])
         search = int(config.get("search", {}).get("max_length") or context)
-        ends = model.get("eos_token_id", [])
+        ends = model.get("eos_token_id") or []
         heads = decoder.get("num_key_value_heads") or decoder.get("num_attention_heads") or 0
         layers, head_size = decoder.get("num_hidden_layers") or 0, decoder.get("head_size") or 0
         facts = ModelFacts(
@@ -45,7 +45,7 @@ def read_facts(folder: Path) -> ModelFacts:
             context_length=context,
             usable_window=min(context, search),
             vocab_size=int(model["vocab_size"]),
-            end_ids=tuple(ends) if isinstance(ends, list) else (int(ends),),
+            end_ids=tuple(map(int, ends if isinstance(ends, list) else [ends])),
             kv_values_per_token=2 * int(layers) * int(heads) * int(head_size),
             own_providers=frozenset(_provider_names(model)),
         )

@@ -67,7 +67,9 @@ class Sampler:
         if 0 < self._top_k < logits.size:
             places = np.argpartition(logits, -self._top_k)[-self._top_k :]
             logits = logits[places]
-        weights = np.exp((logits - logits.max()).astype(np.float64) / self._temperature)
+        # In 32 bits, which is many times faster; sums are of 64.
+        scaled = np.exp((logits - logits.max()) / np.float32(self._temperature))
+        weights = scaled.astype(np.float64)
         if self._top_p < 1:
             kept = _nucleus(weights, self._top_p)
             weights = weights[kept]

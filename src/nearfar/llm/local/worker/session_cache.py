@@ -112,9 +112,10 @@ class SessionCache:
         session, shared = self._take(prompt, need)
         try:
             session.rewind(shared)
-        except Exception:  # it is in an unknown state; the caller reports what was raised
+        except Exception:  # noqa: BLE001 - native; some kinds of models cannot be rewound
             self._busy.remove(session)
-            raise
+            size = bucket(need, self._portion, self._window)
+            return self._new(size, self._estimate(size)), 0
         return session, shared
 
     def _take(self, prompt: list[int], need: int) -> tuple[Session, int]:
