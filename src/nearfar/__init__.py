@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .llm import LocalChatModel as LocalChatModel
     from .llm import LocalEmbeddings as LocalEmbeddings
     from .llm import chat_model as chat_model
-    from .llm import embeddings as embeddings
+    from .llm.embeddings import embeddings as embeddings
     from .settings import Settings as Settings
     from .settings import load_settings as load_settings
 

@@ -131,6 +131,12 @@ class Collection:
         """How many numbers its vectors have; None before the first."""
         return self._dimensions
 
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """No other thread changes anything in the block."""
+        with self._lock:
+            yield
+
     def ids(self) -> list[str]:
         """All ids, oldest first."""
         with self._lock:
@@ -150,10 +156,11 @@ class Collection:
 
     def view(self, keep: Keep | None = None) -> View:
         """All documents now; ``keep`` says by their metadata which a search may find."""
-        segments = self._current()
+        with self._lock:
+            segments = self._current()
+            metadata = {} if keep is None else self._all_metadata()
         if keep is None:
             return View(segments, tuple(segment.alive for segment in segments))
-        metadata = self._all_metadata()
         masks = []
         for segment in segments:
             mask = segment.alive.copy()

@@ -114,8 +114,7 @@ def read_index(data: bytes) -> tuple[Any, Places]:
         inner = faiss.downcast_index(mapped.index)
     except (RuntimeError, AttributeError) as error:
         raise ValueError("not a FAISS file of a store") from error
-    mapped.own_fields = False  # or the inner index would go with its wrapper
-    inner.this.own(True)
+    inner.referenced_objects = [mapped]  # which owns it
     return inner, rows
 
 

@@ -28,7 +28,8 @@ K1 = 1.5
 B = 0.75
 _LONGEST_WORD = 80  # characters; longer ones (hashes, base64) are cut
 _WORD = re.compile(r"\w+")
-_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\da-zA-Z]+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_PART_OF_ANY_SCRIPT = re.compile(r"[^\W\d_]+|\d+")
 _UNSPACED = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
 
@@ -48,8 +49,7 @@ def _expand(word: str) -> tuple[str, ...]:
     word = word[:_LONGEST_WORD]
     if not word.isascii() and _UNSPACED.search(word):
         return tuple(word[i : i + 2] for i in range(max(1, len(word) - 1)))
-    parts = [part.strip("_") for part in _PART.findall(word)]
-    parts = [part for part in parts if part]
+    parts = (_PART if word.isascii() else _PART_OF_ANY_SCRIPT).findall(word)
     whole = _singular(word.strip("_").casefold())
     if len(parts) < 2:
         return (whole,) if whole else ()

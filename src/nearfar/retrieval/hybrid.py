@@ -14,9 +14,13 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
+from ._collection import View
+from ._vectors import Floats
 from .filters import Filter
 from .ranking import RRF_K, mmr, rrf
 from .store import FaissStore, normalized
+
+Scores = tuple[float, float, float | None]  # joined, cosine, BM25
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,16 @@ class HybridRetriever(BaseRetriever):
     ) -> list[Ranked]:
         k = self.k if k is None else k
         fetch_k = max(k, self.fetch_k if fetch_k is None else fetch_k)
-        view = self.store.view(self.filter if filter is None else filter)
         asked = normalized([vector], 1)[0]
+        found = self.store.find(
+            self.filter if filter is None else filter,
+            lambda view: self._search(view, query, asked, k, fetch_k),
+        )
+        return [Ranked(document, *scores) for document, scores in found]
+
+    def _search(
+        self, view: View, query: str, asked: Floats, k: int, fetch_k: int
+    ) -> list[tuple[int, Scores]]:
         words = view.words(query)
         dense = view.nearest(asked, fetch_k) if self.dense_weight else []
         lexical = words.best(fetch_k) if self.lexical_weight else []
@@ -86,18 +98,17 @@ class HybridRetriever(BaseRetriever):
             [self.dense_weight, self.lexical_weight],
             self.rrf_k,
         )
-        rows = [row for row, _score in fused]
-        vectors = view.vectors(rows)
-        places = list(range(min(k, len(rows))))
-        if self.mmr_weight < 1 and rows:
-            best = fused[0][1]
-            places = mmr([score / best for _row, score in fused], vectors, k, self.mmr_weight)
-        chosen = [rows[place] for place in places]
-        documents = self.store.documents(chosen)
+        if self.mmr_weight < 1 and fused:
+            vectors = view.vectors([row for row, _score in fused])
+            relevance = [score / fused[0][1] for _row, score in fused]
+            fused = [fused[place] for place in mmr(relevance, vectors, k, self.mmr_weight)]
+        rows = [row for row, _score in fused[:k]]
+        cosines = (view.vectors(rows) @ asked).tolist() if rows else []
         return [
-            Ranked(documents[row], fused[place][1], float(vectors[place] @ asked), score or None)
-            for place, row, score in zip(places, chosen, words.of(chosen), strict=True)
-            if row in documents
+            (row, (score, cosine, lexical_score or None))
+            for (row, score), cosine, lexical_score in zip(
+                fused[:k], cosines, words.of(rows), strict=True
+            )
         ]
 
     def _get_relevant_documents(

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from langchain_core.documents import Document
@@ -26,7 +26,10 @@ from .embedder import fingerprint, name_of
 from .filters import Filter, condition
 from .ranking import mmr
 
+T = TypeVar("T")
+
 _BATCH = 512  # texts that are embedded, then stored, together
+_ATTEMPTS = 2
 
 
 class FaissStore(VectorStore):
@@ -296,18 +299,30 @@ class FaissStore(VectorStore):
 
     # -- for rankings (see hybrid)
 
-    def view(self, filter: Filter | None = None) -> View:
-        """All documents as they are now."""
-        return self._collection.view(condition(filter))
-
     def embed_query(self, query: str) -> Any:
         """The vector of a query."""
         embed = getattr(self._embedding, "embed_query_array", self._embedding.embed_query)
         return embed(query)
 
-    def documents(self, rows: Sequence[int]) -> dict[int, Document]:
-        """The documents of rows that a view gave, without those taken out since."""
-        return {row: _document(stored) for row, stored in self._collection.get(rows).items()}
+    def find(
+        self, filter: Filter | None, search: Callable[[View], Sequence[tuple[int, T]]]
+    ) -> list[tuple[Document, T]]:
+        """Documents for the rows that ``search`` finds in all documents as they are now.
+
+        Where others replace what was found before it is read, the search is repeated; the last
+        time no other thread may write.
+        """
+        keep = condition(filter)
+        for _ in range(_ATTEMPTS):
+            found = search(self._collection.view(keep))
+            stored = self._collection.get([row for row, _ in found])
+            if len(stored) == len(found):
+                break
+        else:
+            with self._collection.still():
+                found = search(self._collection.view(keep))
+                stored = self._collection.get([row for row, _ in found])
+        return [(_document(stored[row]), value) for row, value in found if row in stored]
 
     # -- inside
 
@@ -334,19 +349,21 @@ class FaissStore(VectorStore):
         )
 
     def _nearest(self, vector: Any, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
-        found = self.view(filter).nearest(normalized([vector], 1)[0], k)
-        documents = self.documents([row for row, _score in found])
-        return [(documents[row], score) for row, score in found if row in documents]
+        asked = normalized([vector], 1)[0]
+        return self.find(filter, lambda view: view.nearest(asked, k))
 
     def _diverse(
         self, vector: Any, k: int, fetch_k: int, lambda_mult: float, filter: Filter | None
     ) -> list[Document]:
-        view = self.view(filter)
-        found = view.nearest(normalized([vector], 1)[0], max(k, fetch_k))
-        rows = [row for row, _score in found]
-        chosen = mmr([score for _row, score in found], view.vectors(rows), k, lambda_mult)
-        documents = self.documents([rows[place] for place in chosen])
-        return [documents[rows[p]] for p in chosen if rows[p] in documents]
+        asked = normalized([vector], 1)[0]
+
+        def search(view: View) -> list[tuple[int, float]]:
+            found = view.nearest(asked, max(k, fetch_k))
+            vectors = view.vectors([row for row, _score in found])
+            chosen = mmr([score for _row, score in found], vectors, k, lambda_mult)
+            return [found[place] for place in chosen]
+
+        return _only(self.find(filter, search))
 
 
 def normalized(vectors: Any, count: int) -> Floats:
