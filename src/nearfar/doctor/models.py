@@ -101,7 +101,7 @@ def _context(name: str, engine: "Engine") -> Check:
     size, took = 0, 0.0
     while size < window:
         following = min(window, max(256, size * 2))
-        expected = took * (following / size) ** 2 if size else 0.0
+        expected = 1.2 * took * following / size if size else 0.0  # a little over linear
         if expected > _CONTEXT_BUDGET_S:
             detail = f"{size} of {window} tokens tried; all would take over {expected:.0f} s"
             return Check(f"context {name}", True, detail)
