@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nearfar.llm.local.protocol import GenerationRequest
-from nearfar.llm.local.worker.sampling import NotFiniteError, Sampler, last_logits
+from nearfar.llm.local.worker.sampling import NotFiniteError, Sampler, _at_share, last_logits
 
 SIZE = 5000
 LOGITS = np.random.default_rng(0).normal(0, 3, SIZE).astype(np.float32)
@@ -70,6 +70,14 @@ def test_draws_follow_the_probabilities() -> None:
     chooser = sampler(temperature=1, seed=1)
     seen = np.bincount([chooser.choose(logits, None) for _ in range(4000)], minlength=SIZE) / 4000
     assert seen[[3, 9, 40]] == pytest.approx([0.2, 0.5, 0.3], abs=0.03)
+
+
+def test_a_token_of_probability_0_is_never_drawn() -> None:
+    logits = np.full(SIZE, -np.inf, dtype=np.float32)
+    logits[[0, 511, 512, 1500]] = 0
+    seen = {sampler(temperature=1, seed=seed).choose(logits, None) for seed in range(300)}
+    assert seen == {0, 511, 512, 1500}
+    assert [_at_share(np.exp(logits), share) for share in (0, 0.3, 0.5, 1)] == [0, 511, 512, 1500]
 
 
 def test_a_mask_leaves_only_what_it_allows() -> None:

@@ -13,6 +13,8 @@ from nearfar.llm.local.protocol import GenerationRequest
 
 Logits = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint8]
+Weights = npt.NDArray[np.float32]  # probabilities, not yet divided by their sum
+_BLOCK = 512
 _HEAD = 1024  # top_p looks here first: sorting a whole vocabulary costs milliseconds
 
 
@@ -40,16 +42,15 @@ class Sampler:
     def choose(self, logits: Logits, allowed: Bits | None) -> int:
         """The next token of a vector of ``vocab_size`` logits; ``allowed`` holds a 1 per token."""
         if self._seen is not None:
-            logits = np.where(
-                self._seen,
-                np.where(logits > 0, logits / self._penalty, logits * self._penalty),
-                logits,
-            )
+            places = np.flatnonzero(self._seen)
+            seen = logits[places]
+            logits = logits.copy()
+            logits[places] = np.where(seen > 0, seen / self._penalty, seen * self._penalty)
         if allowed is None:
             token = self._pick(logits)
         else:
-            places = np.flatnonzero(allowed[: logits.size])
-            token = int(places[self._pick(logits[places])])
+            open_to = np.flatnonzero(allowed[: logits.size])
+            token = int(open_to[self._pick(logits[open_to])])
         if self._seen is not None:
             self._seen[token] = True
         return token
@@ -67,33 +68,50 @@ class Sampler:
         if 0 < self._top_k < logits.size:
             places = np.argpartition(logits, -self._top_k)[-self._top_k :]
             logits = logits[places]
-        # In 32 bits, which is many times faster; sums are of 64.
-        scaled = np.exp((logits - logits.max()) / np.float32(self._temperature))
-        weights = scaled.astype(np.float64)
+        weights: Weights = np.exp((logits - logits.max()) / np.float32(self._temperature))
         if self._top_p < 1:
             kept = _nucleus(weights, self._top_p)
             weights = weights[kept]
             places = kept if places is None else places[kept]
-        sums = np.cumsum(weights)
-        # random() < 1, so the product is below the last sum but for rounding: hence the minimum.
-        at = min(int(np.searchsorted(sums, rng.random() * sums[-1], side="right")), sums.size - 1)
+        at = _at_share(weights, rng.random())
         return at if places is None else int(places[at])
 
 
-def _nucleus(weights: npt.NDArray[np.float64], top_p: float) -> npt.NDArray[np.intp]:
+def _nucleus(weights: Weights, top_p: float) -> npt.NDArray[np.intp]:
     """The fewest places, likeliest first, whose share of the whole reaches ``top_p``."""
-    goal = top_p * float(weights.sum())
-    if weights.size > _HEAD:
-        head = np.argpartition(weights, -_HEAD)[-_HEAD:]
-        if float(weights[head].sum()) >= goal:
+    goal = top_p * float(weights.sum(dtype=np.float64))
+    size = _HEAD
+    while size < weights.size:
+        head = np.argpartition(weights, -size)[-size:]
+        if float(weights[head].sum(dtype=np.float64)) >= goal:
             return head[_reaching(weights[head], goal)]
+        size *= 8
     return _reaching(weights, goal)
 
 
-def _reaching(weights: npt.NDArray[np.float64], goal: float) -> npt.NDArray[np.intp]:
-    order: npt.NDArray[np.intp] = np.argsort(-weights, kind="stable")
-    count = int(np.searchsorted(np.cumsum(weights[order]), goal, side="left")) + 1
+def _reaching(weights: Weights, goal: float) -> npt.NDArray[np.intp]:
+    order: npt.NDArray[np.intp] = np.argsort(-weights)
+    count = int(np.searchsorted(np.cumsum(weights[order], dtype=np.float64), goal)) + 1
     return order[:count]
+
+
+def _at_share(weights: Weights, share: float) -> int:
+    """The place where the running sum passes ``share`` (0 to 1) of the whole.
+
+    Looks for its block first: a running sum over a whole vocabulary costs milliseconds.
+    """
+    starts = np.arange(0, weights.size, _BLOCK)
+    blocks = np.cumsum(np.add.reduceat(weights, starts, dtype=np.float64))
+    goal = share * blocks[-1]
+    block = int(np.searchsorted(blocks, goal, side="right"))
+    block = min(block, blocks.size - 1)  # rounding can pass the end
+    begin = block * _BLOCK
+    rest = goal - (blocks[block - 1] if block else 0.0)
+    sums = np.cumsum(weights[begin : begin + _BLOCK], dtype=np.float64)
+    at = min(int(np.searchsorted(sums, rest, side="right")), sums.size - 1)
+    while weights[begin + at] == 0:  # rounding again: the sum of a block is not its last sum
+        at -= 1
+    return begin + at
 
 
 def last_logits(raw: Any, vocab_size: int) -> Logits:
