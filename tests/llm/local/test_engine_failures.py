@@ -65,6 +65,23 @@ def test_a_killed_worker_fails_its_requests_and_the_next_one_starts_another(
 
 
 @unix_signals
+def test_what_only_waited_is_served_by_the_next_worker(slow_model: Path) -> None:
+    with open_engine(slow_model, max_active=1) as engine:
+        first = engine.generate(request(20, 2000))
+        next(first)
+        waited: list[Any] = []
+        thread = threading.Thread(target=lambda: waited.extend(engine.generate(request())))
+        thread.start()
+        until(lambda: engine.stats().queued == 1)
+        os.kill(engine.info().pid, signal.SIGKILL)
+        with pytest.raises(EngineCrashedError):
+            list(first)
+        thread.join(30)
+        assert waited[-1].usage.completion_tokens == 10
+        assert engine.stats().restarts == 1
+
+
+@unix_signals
 def test_a_worker_without_progress_is_stopped(slow_model: Path) -> None:
     with open_engine(slow_model, hang_s=1) as engine:
         pid = engine.info().pid

@@ -186,6 +186,7 @@ class Engine:
             worker, ticket = self._worker, self._tickets.get(number)
             if ticket is None or worker is None:
                 return
+            ticket.settled = True
             if ticket.sent:
                 worker.send(pack(["cancel", number]))  # it keeps its place until the worker let go
             else:
@@ -293,7 +294,11 @@ class Engine:
                 pause = min(_FIRST_PAUSE_S * 2**self._failed_starts, _LONGEST_PAUSE_S)
                 self._failed_starts += 1
                 self._failure, self._not_before = error, time.monotonic() + pause
+            waiting = {} if worker.info is None else self._not_begun()
             orphans = self._take_waiting()
+            if waiting:
+                self._tickets = waiting
+                self._start(self._skipped)
         _log.warning(
             "local model stopped",
             extra={
@@ -304,6 +309,14 @@ class Engine:
             },
         )
         orphans.fail(error)
+
+    def _not_begun(self) -> dict[int, Ticket]:
+        """Take out what only waited when the worker ended: another worker can do it, once."""
+        waiting = {n: t for n, t in self._tickets.items() if not (t.begun or t.settled)}
+        for number, ticket in waiting.items():
+            del self._tickets[number]
+            ticket.settled, ticket.sent = True, 0.0
+        return waiting
 
     def _take_waiting(self) -> "_Orphans":
         """Everybody who waits for the worker that is no more."""

@@ -26,6 +26,7 @@ class Ticket:
         self.frame = b""  # what the worker is sent
         self.sent = 0.0
         self.begun = False
+        self.settled = False  # not to be given to another worker: it was once, or is cancelled
 
     def text(self, text: str, ids: list[int]) -> None:
         """New text from the worker."""
