@@ -19,8 +19,9 @@ import difflib
 import json
 import mmap
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,6 +131,29 @@ def read_model(folder: Path) -> LocalModelInfo:
         answers=own.get("answers"),
         profile=own.get("profile", {}),
     )
+
+
+def known_model(folder: Path) -> LocalModelInfo:
+    """As ``read_model``, read once as long as what the folder declares is unchanged."""
+    return _read_once(folder, stamps(folder, (_CONFIG, _OWN)))
+
+
+def stamps(folder: Path, names: Iterable[str]) -> tuple[tuple[int, int] | None, ...]:
+    """Time and size of each file, None where there is none: they differ when a file has changed."""
+    return tuple(_stamp(folder / name) for name in names)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=64)
+def _read_once(folder: Path, _stamps: object) -> LocalModelInfo:
+    return read_model(folder)
 
 
 def folder_size(folder: Path) -> int:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -13,21 +12,21 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput, Mo
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import ConfigDict, field_validator, model_validator
 
 from nearfar.errors import InvalidParameterError
 
-from .catalog import BUILTIN, LocalModelInfo, model_folder, read_model
+from .catalog import BUILTIN, LocalModelInfo, known_model, model_folder, read_model
 from .constraints import choice_of, constrain, json_schema_format, tools_as_dicts
 from .engine import Engine, EngineOptions, GenerationRequest
 from .model_text import ModelText, load_text
 from .parameters import RANGES, check, check_names, check_stop, unknown
 from .protocol import PROVIDERS
 from .replies import Reply
-from .structured import StructuredOutputParser
+from .structured import StructuredOutputParser, with_raw
 
 Schema = Mapping[str, Any] | type
 Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
@@ -158,7 +157,7 @@ class LocalChatModel(BaseChatModel):
     @property
     def info(self) -> LocalModelInfo:
         """What the model's folder says about it."""
-        return read_model(model_folder(self.model))
+        return known_model(model_folder(self.model))
 
     @property
     def engine(self) -> Engine:
@@ -302,12 +301,9 @@ class LocalChatModel(BaseChatModel):
                 f"method must be json_schema, function_calling or json_mode, not {method!r}.",
                 data={"parameter": "method", "value": str(method)},
             )
-        parser = StructuredOutputParser(
-            model=schema if _is_pydantic(schema) else None,
-            json_schema=json_schema,
-            tool_name=name if method == "function_calling" else None,
-        )
-        return _with_raw(bound, parser) if include_raw else bound | parser
+        tool_name = name if method == "function_calling" else None
+        parser = StructuredOutputParser.for_schema(schema, json_schema, tool_name)
+        return with_raw(bound, parser) if include_raw else bound | parser
 
     # Generation: preparing and reading are shared, only the waiting differs
 
@@ -392,19 +388,3 @@ class LocalChatModel(BaseChatModel):
 
     def _options(self, folder: Path) -> EngineOptions:
         return EngineOptions(folder, **{name: getattr(self, name) for name in _ENGINE_FIELDS})
-
-
-def _is_pydantic(schema: Any) -> bool:
-    from langchain_core.utils.pydantic import is_basemodel_subclass
-
-    return isinstance(schema, type) and is_basemodel_subclass(schema)
-
-
-def _with_raw(
-    bound: Runnable[LanguageModelInput, AIMessage], parser: StructuredOutputParser
-) -> Runnable[LanguageModelInput, Any]:
-    parsed = RunnablePassthrough.assign(
-        parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
-    )
-    failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from . import messages as shapes
-from .catalog import LocalModelInfo, read_model
+from .catalog import LocalModelInfo, read_model, stamps
 from .dialects import Dialect, ToolSpec, detect
 from .templates import ChatTemplate, load_template
 from .tokenizer import TextTokenizer
@@ -82,22 +82,11 @@ def load_text(folder: Path) -> ModelText:
 
     Raises ModelLoadError that names the file.
     """
-    stamps = tuple(
-        (stat.st_mtime_ns, stat.st_size) if (stat := _stat(folder / name)) else None
-        for name in _WATCHED
-    )
-    return _load(folder, stamps)
-
-
-def _stat(file: Path) -> Any:
-    try:
-        return file.stat()
-    except OSError:
-        return None
+    return _load(folder, stamps(folder, _WATCHED))
 
 
 @lru_cache(maxsize=8)
-def _load(folder: Path, _stamps: tuple[object, ...]) -> ModelText:
+def _load(folder: Path, _stamps: object) -> ModelText:
     info = read_model(folder)
     tokenizer = TextTokenizer(folder)
     template = load_template(folder, tokenizer.special_ids)

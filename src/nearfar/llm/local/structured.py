@@ -6,13 +6,17 @@ JSON that ends too early.
 
 import json
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers.transform import BaseCumulativeTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.utils.json import parse_partial_json
+from langchain_core.utils.pydantic import is_basemodel_subclass
 
 
 class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
@@ -26,6 +30,14 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
     model: Any = None
     json_schema: dict[str, Any] | None = None
     tool_name: str | None = None
+
+    @classmethod
+    def for_schema(
+        cls, schema: Any, json_schema: dict[str, Any], tool_name: str | None
+    ) -> "StructuredOutputParser":
+        """The parser for what ``with_structured_output`` was given."""
+        is_class = isinstance(schema, type) and is_basemodel_subclass(schema)
+        return cls(model=schema if is_class else None, json_schema=json_schema, tool_name=tool_name)
 
     @property
     def _type(self) -> str:
@@ -90,6 +102,17 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             except jsonschema.ValidationError as error:
                 raise _failure(f"it does not validate ({error.message})", text, {}) from error
         return value
+
+
+def with_raw(
+    bound: Runnable[LanguageModelInput, AIMessage], parser: StructuredOutputParser
+) -> Runnable[LanguageModelInput, Any]:
+    """The reply, what it parses to, and the error if it does not, as a dict."""
+    parsed = RunnablePassthrough.assign(
+        parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
+    )
+    failed = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
 
 def _failure(problem: str, text: str, metadata: Mapping[str, Any]) -> OutputParserException:
