@@ -92,7 +92,8 @@ class AskState(AskOutput):
     index: str | None
     mode: Mode | None
     messages: Annotated[list[AnyMessage], _recent]
-    query: str  # the question, made to stand alone
+    query: str  # the question, made to stand alone where the model can do that
+    search: str  # what passages are looked for with
     passages: list[Found]
     candidates: list[Candidate]
     offered: list[int]  # candidates (extractive) or passages that the model was shown
@@ -175,24 +176,25 @@ class _Ask:
         self._check_input(question, state)
         ability = Ability.of(self.model)
         prompts.fitting(self.model, ability, "small", (), question)
-        fresh: Update = {"question": question, "query": question, "usage": _no_usage()}
+        fresh: Update = {"question": question, "query": question, "search": question}
+        fresh["usage"] = _no_usage()
         history = state.get("messages") or []
         if not history:
             return fresh
         if ability.extractive:
-            return {**fresh, "query": _joined(question, history)}
+            return {**fresh, "search": _joined(question, history)}
         talk = "\n".join(f"{m.type}: {m.text}" for m in history)
         request = f"{talk}\n\nLast question: {question}"
         messages = [SystemMessage(prompts.text("condense")), HumanMessage(request)]
         reply = yield Reply(self.model, messages, aside=True)
         lines = str(reply.text).strip().strip('"').splitlines()
         query = lines[0].strip() if lines and lines[0].strip() else question
-        return {**fresh, "query": query, "usage": _added(fresh["usage"], reply)}
+        return {**fresh, "query": query, "search": query, "usage": _added(fresh["usage"], reply)}
 
     def retrieve(self, state: AskState) -> Steps:
         """The passages that fit best, and their sentences by how likely they answer."""
-        query = state["query"]
-        hits: list[Passage] = yield Work(lambda: self._open(state).search(query))
+        query, search = state["query"], state["search"]
+        hits: list[Passage] = yield Work(lambda: self._open(state).search(search))
         passages = [
             Found(
                 text=hit.text,
@@ -376,7 +378,7 @@ def _prompt(state: AskState) -> str:
 
 
 def _joined(question: str, history: list[AnyMessage]) -> str:
-    """For a model that cannot rewrite: a question that points back gets the one before it."""
+    """For a model that cannot rewrite: what a question that points back is searched with."""
     points_back = _POINTS_BACK.search(question) is not None or len(question.split()) < 4
     earlier = [str(m.text) for m in history if m.type == "human"]
     return f"{earlier[-1]} {question}" if points_back and earlier else question
