@@ -1,6 +1,7 @@
 """The ask workflow: the model's words, the passages' citations, and nothing that does not hold."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from nearfar.errors import (
 )
 from nearfar.graphs.ask import UNANSWERED, build_ask
 from nearfar.graphs.registry import workflow
+from nearfar.graphs.sentences import sentences
 from nearfar.llm import LocalChatModel
 from nearfar.retrieval import Index
 from nearfar.settings import Settings
-from nearfar.testing import ScriptedChatModel
+from nearfar.testing import ScriptedChatModel, make_random_model
 
 DATA = Path(__file__).parents[1] / "data"
 ROOT = DATA.parents[1]
@@ -241,6 +243,26 @@ class TestTheBuiltInModel:
         places = [result["answer"].find(name) for name in ("DirectML", "QNN", "CUDA", "CPU")]
         assert -1 not in places
         assert places == sorted(places)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("mode", ["answer", "quote"])
+def test_a_model_of_random_weights_can_only_cite_what_was_found(
+    notes: Path, tmp_path: Path, seed: int, mode: str
+) -> None:
+    folder = make_random_model(tmp_path / "model", seed=seed, vocab_size=512)
+    model = LocalChatModel(model=str(folder), max_tokens=80, temperature=1.0, seed=seed)
+    graph = build_ask(model, settings=SETTINGS)
+    result = graph.invoke(
+        {"question": "When was the kiln built?", "docs": [str(notes)], "mode": mode}
+    )
+    text = notes.read_text(encoding="utf-8")
+    passages = len(Index.for_paths([notes]).search("When was the kiln built?"))
+    assert all(citation["quote"] in text for citation in result["citations"])
+    assert all(1 <= int(n) <= passages for n in re.findall(r"\[(\d+)\]", result["answer"]))
+    if mode == "quote" and result["answered"]:
+        bare = re.sub(r"\s*\[\d+\]", "", result["answer"])
+        assert all(sentence.text in text for sentence in sentences(bare))
 
 
 def _score(tests: dict[str, Any], folder: Path) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import pytest
+from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
@@ -203,6 +204,18 @@ async def test_a_listener_hears_tokens_and_steps_in_their_order() -> None:
         await run_once(chat_with(model), values, SETTINGS, listener=listener)
     assert heard == ["<chat>", "one", " two", "<again>", "three"]
     assert all(call.streamed for call in model.calls)
+
+
+async def test_a_listener_hears_models_that_cannot_stream_and_no_messages_of_steps() -> None:
+    def say(state: MessagesState) -> dict[str, Any]:
+        FakeMessagesListChatModel(responses=[AIMessage("from the model")]).invoke("hi")
+        return {"messages": [AIMessage("from the step")]}
+
+    heard: list[str] = []
+    values = {"messages": [("user", "hi")]}
+    listener = Listener(on_token=heard.append)
+    await run_once(flow(say, state=MessagesState), values, SETTINGS, listener=listener)
+    assert heard == ["from the model"]
 
 
 async def test_without_a_listener_nothing_is_streamed() -> None:

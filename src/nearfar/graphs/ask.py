@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Required
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -21,6 +21,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemM
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from nearfar.errors import UsageError
@@ -65,11 +66,11 @@ class Citation(TypedDict):
 class AskInput(TypedDict, total=False):
     """A question, and either documents or an index; a thread remembers which."""
 
-    question: str
-    docs: list[str] | None
-    index: str | None
-    mode: Mode | None
-    messages: list[AnyMessage]  # the conversation so far, oldest first
+    question: Required[str]
+    docs: Annotated[list[str] | None, Field(description="Files and folders to answer from.")]
+    index: Annotated[str | None, Field(description="The name of an index, instead of docs.")]
+    mode: Annotated[Mode | None, Field(description="quote: only sentences of the documents.")]
+    messages: Annotated[list[AnyMessage], Field(description="The conversation, oldest first.")]
 
 
 class AskOutput(TypedDict):
@@ -91,7 +92,7 @@ class AskState(AskOutput):
     docs: list[str] | None
     index: str | None
     mode: Mode | None
-    messages: Annotated[list[AnyMessage], _recent]
+    messages: Annotated[list[AnyMessage], _recent]  # oldest first
     query: str  # the question, made to stand alone where the model can do that
     search: str  # what passages are looked for with
     passages: list[Found]

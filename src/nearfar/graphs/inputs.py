@@ -92,9 +92,7 @@ def _from_typed_dict(declared: Any, *, strict: bool) -> InputSchema:
 
 def _schema_of(hint: Any) -> dict[str, Any]:
     """The JSON schema of one field; an empty one (anything goes) where pydantic knows none."""
-    while getattr(hint, "__origin__", None) is not None and str(hint.__origin__).endswith(
-        ("typing.Required", "typing.NotRequired", "typing.ReadOnly")
-    ):
+    while str(getattr(hint, "__origin__", "")).endswith((".Required", ".NotRequired", ".ReadOnly")):
         hint = hint.__args__[0]
     try:
         schema: dict[str, Any] = TypeAdapter(hint).json_schema()

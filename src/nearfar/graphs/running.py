@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langgraph.errors import EmptyInputError, GraphRecursionError
@@ -198,13 +198,22 @@ async def _drive(graph: Graph, given: Any, config: Any, listener: Listener) -> A
         space, mode, data = cast("tuple[tuple[str, ...], str, Any]", item)
         if mode == "messages" and listener.on_token:
             message, _ = data
-            if isinstance(message, AIMessage) and message.text:
+            if _is_from_model(message):
                 listener.on_token(str(message.text))
         elif mode == "tasks" and listener.on_step and "input" in data:
             listener.on_step(data["name"])
         elif mode == "values" and not space:
             output = data
     return output
+
+
+def _is_from_model(message: Any) -> bool:
+    """A piece of a reply, or the whole one of a model that cannot stream.
+
+    LangGraph also tells messages that a step puts into the state; those have ids of another kind.
+    """
+    whole = isinstance(message, AIMessage) and (message.id or "").startswith(("lc_run-", "run-"))
+    return (isinstance(message, AIMessageChunk) or whole) and bool(message.text)
 
 
 def _with_questions(output: Any, state: StateSnapshot) -> Any:
