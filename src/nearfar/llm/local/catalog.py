@@ -21,7 +21,7 @@ import mmap
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +68,7 @@ class LocalModelInfo:
     profile: Mapping[str, Any] = field(default_factory=dict)
 
 
+@cache
 def builtin_folder() -> Path:
     """The chat model that comes with the package: the one folder of ``assets`` with a config."""
     found = sorted(file.parent for file in ASSETS.glob(f"*/{_CONFIG}"))
