@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from pydantic import ValidationError
 
 from nearfar.retrieval import FaissStore, HybridRetriever
 from nearfar.retrieval.ranking import mmr, rrf
+from nearfar.retrieval.store import with_heading
 
 ANGLES = {"engine": 0, "motor": 10, "river": 90, "stream": 80, "E-4711": 45}
 
@@ -75,7 +77,7 @@ def test_component_scores_are_given_for_every_hit(store: FaissStore) -> None:
     assert ranked["a"].dense_score == pytest.approx(math.cos(math.radians(10)), abs=1e-5)
     assert (ranked["d"].lexical_score or 0) > 0
     assert ranked["a"].lexical_score is None
-    assert ranked["d"].score == pytest.approx(2 / 61)
+    assert ranked["d"].score == pytest.approx(1.5 / 11)
 
 
 def test_a_weight_of_zero_switches_a_ranking_off(store: FaissStore) -> None:
@@ -99,6 +101,19 @@ def test_variety_puts_the_same_thing_said_again_behind(store: FaissStore) -> Non
     varied = HybridRetriever(store=store, mmr_weight=0.4)
     assert set(letters(HybridRetriever(store=store), "motor hot", k=2)) == {"a", "f"}
     assert letters(varied, "motor hot", k=2)[1] not in "afd"
+
+
+def test_a_heading_helps_to_find_what_stands_under_it() -> None:
+    documents = [
+        Document(id="a", page_content="It is red.", metadata={"heading": "Cars > engine"}),
+        Document(id="b", page_content="It is blue.", metadata={"heading": None}),
+    ]
+    with FaissStore(Meaning(), text_of=with_heading) as store:
+        store.add_documents(documents)
+        best = HybridRetriever(store=store).rank("engine")[0]
+    assert best.document == documents[0]
+    assert best.dense_score == pytest.approx(1)
+    assert best.lexical_score
 
 
 def test_k_is_never_cut_by_fetch_k(store: FaissStore) -> None:

@@ -342,14 +342,14 @@ class Index:
             )
 
     def _load_store(self, embedding: "Embeddings") -> "FaissStore":
-        from .store import FaissStore
+        from .store import FaissStore, with_heading
 
         path = self.folder / _STORE
         if path.exists():
-            return FaissStore.load(path, embedding)
+            return FaissStore.load(path, embedding, text_of=with_heading)
         if any(row.document for row in self._manifest.files().values()):
             raise IndexDamagedError(f"{path} is missing.", data={"path": str(path)})
-        return FaissStore(embedding, path=path)
+        return FaissStore(embedding, path=path, text_of=with_heading)
 
     def _current(self) -> View:
         """The view of the newest generation. The store follows what others save by itself."""

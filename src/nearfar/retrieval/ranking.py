@@ -18,8 +18,8 @@ def rrf(
     """Reciprocal rank fusion: ``sum of weight / (k + rank)``, ranks from 1, best first.
 
     From Cormack, Clarke and Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual
-    rank learning methods" (SIGIR 2009), where k is 60 and all weights are 1. Of equal ones that
-    which comes first in the earlier ranking stays first.
+    rank learning methods" (SIGIR 2009), where k is 60 and all weights are 1. A smaller k trusts the
+    first places more. Of equal ones that which comes first in the earlier ranking stays first.
     """
     scores: dict[T, float] = {}
     for ranking, weight in zip(rankings, weights, strict=True):

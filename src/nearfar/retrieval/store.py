@@ -5,7 +5,6 @@
 # mypy: disable-error-code="override"
 
 import asyncio
-import math
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,14 +16,17 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
-from nearfar.errors import IndexDamagedError, IndexNotFoundError, MetadataError, ModelError
+from nearfar.errors import IndexDamagedError, IndexNotFoundError
 
-from ._collection import DATABASE, Collection, View
+from ._collection import DATABASE, Collection
 from ._documents import StoredDocument
-from ._vectors import Floats
+from ._input import check_json, normalized, with_heading
+from ._view import View
 from .embedder import fingerprint, name_of
 from .filters import Filter, condition
 from .ranking import mmr
+
+__all__ = ["FaissStore", "normalized", "with_heading"]
 
 T = TypeVar("T")
 
@@ -40,6 +42,9 @@ class FaissStore(VectorStore):
     program at a time may have unsaved changes (IndexLockedError); readers are never disturbed and
     see what others save. Without a path everything stays in memory.
 
+    A document is embedded, and its words are counted, as what ``text_of`` makes of it when it is
+    added; ``with_heading`` also takes in the heading that it stands under.
+
     Metadata must be JSON. ``filter`` is a dict or a function of the metadata (see ``filters``).
     Adding a document under an id that is there replaces it. Search is exact: every vector is looked
     at. Methods may be called from several threads. Opening raises EmbedderMismatchError for a
@@ -51,9 +56,11 @@ class FaissStore(VectorStore):
         embedding: Embeddings,
         *,
         path: Path | str | None = None,
+        text_of: Callable[[Document], str] = lambda document: document.page_content,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._embedding = embedding
+        self._text_of = text_of
         self._new_id = new_id
         self.path = None if path is None else Path(path)
         self._collection = Collection(
@@ -61,7 +68,7 @@ class FaissStore(VectorStore):
         )
 
     @classmethod
-    def load(cls, path: Path | str, embedding: Embeddings) -> Self:
+    def load(cls, path: Path | str, embedding: Embeddings, **options: Any) -> Self:
         """Open a store that is there. Raises IndexNotFoundError and what opening raises."""
         folder = Path(path)
         if not folder.is_dir():
@@ -73,7 +80,7 @@ class FaissStore(VectorStore):
                 f"The index at {folder} is damaged: {DATABASE} is missing.",
                 data={"path": str(folder)},
             )
-        return cls(embedding, path=folder)
+        return cls(embedding, path=folder, **options)
 
     @classmethod
     def from_texts(
@@ -167,9 +174,9 @@ class FaissStore(VectorStore):
         named, unique = self._named(documents, ids)
         for start in range(0, len(unique), _BATCH):
             batch = unique[start : start + _BATCH]
-            texts = [document.page_content for _id, document in batch]
+            texts = [self._text_of(document) for _id, document in batch]
             embed = getattr(self._embedding, "embed_array", self._embedding.embed_documents)
-            self._store(batch, embed(texts))
+            self._store(batch, texts, embed(texts))
         return named
 
     async def aadd_documents(
@@ -179,9 +186,9 @@ class FaissStore(VectorStore):
         named, unique = self._named(documents, ids)
         for start in range(0, len(unique), _BATCH):
             batch = unique[start : start + _BATCH]
-            texts = [document.page_content for _id, document in batch]
+            texts = [self._text_of(document) for _id, document in batch]
             vectors = await self._embedding.aembed_documents(texts)
-            await asyncio.to_thread(self._store, batch, vectors)
+            await asyncio.to_thread(self._store, batch, texts, vectors)
         return named
 
     def add_vectors(
@@ -194,7 +201,8 @@ class FaissStore(VectorStore):
         """As ``add_documents``, with vectors that are there already: ``[len(documents), any]``."""
         named, unique = self._named(documents, ids)
         last = {id_: place for place, id_ in enumerate(named)}
-        self._store(unique, np.asarray(vectors, np.float32)[[last[id_] for id_, _doc in unique]])
+        chosen = np.asarray(vectors, np.float32)[[last[id_] for id_, _document_ in unique]]
+        self._store(unique, [self._text_of(document) for _id, document in unique], chosen)
         return named
 
     def delete(self, ids: list[str] | None = None) -> bool:
@@ -335,16 +343,19 @@ class FaissStore(VectorStore):
             raise ValueError(f"{len(documents)} documents cannot have {len(given)} ids.")
         named = [id_ or self._new_id() for id_ in given]
         for document in documents:
-            _check_json(document.metadata, "")
+            check_json(document.metadata, "")
         return named, list(dict(zip(named, documents, strict=True)).items())
 
-    def _store(self, batch: Sequence[tuple[str, Document]], vectors: Any) -> None:
+    def _store(
+        self, batch: Sequence[tuple[str, Document]], texts: Sequence[str], vectors: Any
+    ) -> None:
         if not batch:
             return
         self._collection.upsert(
             [id_ for id_, _document_ in batch],
             [document.page_content for _id, document in batch],
             [document.metadata for _id, document in batch],
+            texts,
             normalized(vectors, len(batch)),
         )
 
@@ -366,46 +377,9 @@ class FaissStore(VectorStore):
         return _only(self.find(filter, search))
 
 
-def normalized(vectors: Any, count: int) -> Floats:
-    """Float32 rows of length 1; rows of zeros stay. Raises ModelError for what is no such matrix."""
-    array = np.asarray(vectors, np.float32)
-    if array.ndim != 2 or len(array) != count or not np.isfinite(array).all():
-        raise ModelError(
-            f"The embedding model gave no {count} vectors of finite numbers.",
-            remedy="`nearfar doctor` tries the embedding model.",
-            data={"shape": list(array.shape)},
-        )
-    lengths = np.linalg.norm(array, axis=1, keepdims=True)
-    return (array / np.where(lengths > 0, lengths, 1)).astype(np.float32)
-
-
 def _document(stored: StoredDocument) -> Document:
     return Document(id=stored.id, page_content=stored.content, metadata=stored.metadata)
 
 
 def _only(found: Iterable[tuple[Document, float]]) -> list[Document]:
     return [document for document, _score in found]
-
-
-def _check_json(value: Any, pointer: str) -> None:
-    """Raises MetadataError unless the value comes back from JSON as it went in."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise _not_json(f"{pointer}/{key}", f"the key {key!r} is not a text")
-            _check_json(inner, f"{pointer}/{key}")
-    elif isinstance(value, list):
-        for place, inner in enumerate(value):
-            _check_json(inner, f"{pointer}/{place}")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise _not_json(pointer, f"{value} is not a number of JSON")
-    elif not (value is None or isinstance(value, str | int | float)):
-        raise _not_json(pointer, f"{type(value).__name__} is not a type of JSON")
-
-
-def _not_json(pointer: str, why: str) -> MetadataError:
-    return MetadataError(
-        f"The metadata at {pointer or '/'} cannot be kept: {why}.",
-        remedy="Use texts, numbers, true, false, null, and lists and dicts of these.",
-        data={"pointer": pointer},
-    )
