@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-_SYLLABLES = ["ba", "ce", "di", "fo", "gu", "ha", "je", "ki", "lo", "mu", "na", "pe", "ri", "so", "tu", "va", "we", "xi", "yo", "za", "bra", "cle", "dri", "flo", "gru", "sta", "ske", "spi"]
+_SYLLABLES = (
+    "ba ce di fo gu ha je ki lo mu na pe ri so tu va we xi yo za bra cle dri flo gru sta ske spi"
+)
 _VOCABULARY = 20_000
 
 
@@ -15,8 +17,9 @@ class Prose:
 
     def __init__(self, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
+        syllables = _SYLLABLES.split()
         made = itertools.chain.from_iterable(
-            itertools.product(_SYLLABLES, repeat=count) for count in (1, 2, 3, 4)
+            itertools.product(syllables, repeat=count) for count in (1, 2, 3, 4)
         )
         self._words = ["".join(parts) for parts in itertools.islice(made, _VOCABULARY)]
         weights = 1.0 / np.arange(1, _VOCABULARY + 1)
