@@ -245,7 +245,7 @@ class TestTheBuiltInModel:
         assert places == sorted(places)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("mode", ["answer", "quote"])
 def test_a_model_of_random_weights_can_only_cite_what_was_found(
     notes: Path, tmp_path: Path, seed: int, mode: str
@@ -256,11 +256,14 @@ def test_a_model_of_random_weights_can_only_cite_what_was_found(
     result = graph.invoke(
         {"question": "When was the kiln built?", "docs": [str(notes)], "mode": mode}
     )
+    model.engine.close()
     text = notes.read_text(encoding="utf-8")
+    assert result["answered"]
     passages = len(Index.for_paths([notes]).search("When was the kiln built?"))
     assert all(citation["quote"] in text for citation in result["citations"])
     assert all(1 <= int(n) <= passages for n in re.findall(r"\[(\d+)\]", result["answer"]))
-    if mode == "quote" and result["answered"]:
+    if mode == "quote":
+        assert result["citations"]
         bare = re.sub(r"\s*\[\d+\]", "", result["answer"])
         assert all(sentence.text in text for sentence in sentences(bare))
 

@@ -4,8 +4,8 @@
                               |                  ^
                               +--- no answer ----+
 
-One call of the model answers; one more rewrites a follow-up question, and one more lets a model
-that takes grammars judge whether the passages answer. A small extractive model (see ``Ability``)
+One call of the model answers; one more rewrites a follow-up question, and where retrieval leaves it
+open, one more lets a model that takes grammars judge whether the passages answer. A small extractive model (see ``Ability``)
 only chooses among the sentences that retrieval finds likeliest, and can say nothing else.
 """
 
@@ -29,9 +29,10 @@ from nearfar.retrieval import Index, Passage
 from nearfar.settings import Settings, resolve
 
 from . import ask_prompts as prompts
+from .answers import Citation, citations_of, confidence
 from .ask_prompts import Ability
-from .citations import REFUSAL, Checked, check, refuses, score_of
-from .evidence import HOPELESS, SURE, Candidate, Found, probability, rank, shortlist
+from .citations import REFUSAL, Checked, check, refuses
+from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, probability, rank, shortlist
 from .registry import Graph
 from .steps import Reply, Update, Work, both_ways
 
@@ -50,17 +51,6 @@ Steps = Generator[Reply | Work, Any, Update]
 def _recent(left: Any, right: Any) -> Any:
     """The latest messages: a thread's state must not grow with every turn."""
     return list(add_messages(left, right))[-_TURNS_KEPT:]
-
-
-class Citation(TypedDict):
-    """Where a part of the answer stands; ``quote`` is the passage's own text."""
-
-    n: int
-    source: str
-    page: int | None
-    heading: str | None
-    quote: str
-    score: float  # 0..1: how likely this sentence answers, by retrieval
 
 
 class AskInput(TypedDict, total=False):
@@ -223,7 +213,8 @@ class _Ask:
         texts = [passage["text"] for passage in passages]
         fits = prompts.fitting(self.model, ability, _prompt(state), texts, state["query"])
         offered = list(range(len(fits)))
-        if not fits or not ability.grammar:
+        clear = bool(candidates) and candidates[0]["score"] >= CLEAR
+        if not fits or clear or not ability.grammar:
             return {**nothing, "offered": offered}
         from nearfar.llm.local.grammar import choice_grammar
 
@@ -266,7 +257,7 @@ class _Ask:
             update |= {"answer": said, "answered": False, "citations": []}
             update["confidence"] = round(1 - best, 3)
         else:
-            cited = _citations(checked, shown, ranked)
+            cited = citations_of(checked, shown, ranked)
             update |= {"answer": checked.answer, "answered": True, "citations": cited}
             update["confidence"] = confidence(checked, cited)
         turn = [HumanMessage(state["question"]), AIMessage(update["answer"])]
@@ -340,34 +331,6 @@ class _Ask:
             offered = [pair for pair in sentences if pair[0] in numbers][:64]
             return quote_grammar(offered, REFUSAL)
         return citation_text_grammar(numbers, refusal=REFUSAL)
-
-
-def confidence(checked: Checked, cited: list[Citation]) -> float:
-    """0..1: kept * evidence * (1 + support) / 2.
-
-    ``kept`` is the share of citations and quotes that held, ``evidence`` how likely the best quoted
-    sentence answers the question (by retrieval), ``support`` how much of each sentence of the
-    answer stands in the quoted ones, on average. Without any citation it is at most 0.1.
-    """
-    if not cited:
-        return 0.1 if not checked.removed else 0.05
-    evidence = max(citation["score"] for citation in cited)
-    kept = len(cited) / (len(cited) + checked.removed)
-    return round(kept * evidence * (1 + checked.support) / 2, 3)
-
-
-def _citations(checked: Checked, shown: list[Found], candidates: list[Candidate]) -> list[Citation]:
-    return [
-        Citation(
-            n=cited.n,
-            source=shown[cited.n - 1]["source"],
-            page=shown[cited.n - 1]["page"],
-            heading=shown[cited.n - 1]["heading"],
-            quote=cited.quote,
-            score=round(probability(score_of(cited, candidates)), 3),
-        )
-        for cited in checked.cited
-    ]
 
 
 def _raw(passages: list[Found], candidate: Candidate) -> str:

@@ -47,6 +47,7 @@ KIND = 0.1
 EVEN = 0.87  # at this score a sentence answers about as often as not
 SPREAD = 0.05
 HOPELESS = 0.82  # below it no model is asked
+CLEAR = 1.0  # from here on no model is asked whether the passages answer
 SURE = 0.90  # from here on a small model is not asked whether it wants to refuse
 
 
