@@ -240,9 +240,8 @@ class TestTheBuiltInModel:
         result = workflow("ask", SETTINGS).invoke(
             {"question": readme, "docs": [str(ROOT / "docs")]}
         )
-        places = [result["answer"].find(name) for name in ("DirectML", "QNN", "CUDA", "CPU")]
-        assert -1 not in places
-        assert places == sorted(places)
+        named = re.findall("directml|dml|qnn|cuda|cpu", result["answer"].lower())
+        assert named in (["directml", "qnn", "cuda", "cpu"], ["dml", "qnn", "cuda", "cpu"])
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -34,6 +34,12 @@ def test_a_sentence_that_occurs_twice_stands_once_and_headings_not_at_all() -> N
     assert [c["passage"] for c in rank("Which lamp blinks?", passages, alike)] == [0]
 
 
+def test_a_sentence_that_only_repeats_the_question_does_not_answer_it() -> None:
+    passages = [passage('Run ask "Which lamp is red?" now. Is any lamp red? The left lamp is red.')]
+    found = rank("Which lamp is red?", passages, alike)
+    assert [c["text"] for c in found] == ["The left lamp is red."]
+
+
 def test_nothing_gives_nothing() -> None:
     assert rank("Why?", [], alike) == []
     assert rank("?", [passage("One sentence with words.")], alike) != []

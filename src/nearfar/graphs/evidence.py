@@ -59,9 +59,15 @@ def probability(score: float) -> float:
 def rank(question: str, passages: Sequence[Found], embed: Embed) -> list[Candidate]:
     """The sentences of the passages, the likeliest first; a sentence that occurs twice stands once.
 
-    ``embed`` gives normalised vectors. Headings and lines with one word of meaning are left out.
+    ``embed`` gives normalised vectors. Headings, questions, sentences that repeat this question and
+    lines with one word of meaning answer nothing and are left out.
     """
-    found = _collect(passages)
+    asked_for = _bare(question)
+    found = [
+        (place, sentence)
+        for place, sentence in _collect(passages)
+        if not sentence.text.endswith("?") and not (asked_for and asked_for in _bare(sentence.text))
+    ]
     if not found:
         return []
     vectors = embed([question, *(sentence.text for _, sentence in found)])
@@ -92,6 +98,10 @@ def shortlist(
         return []
     least = candidates[0]["score"] - margin
     return [candidate for candidate in candidates[:most] if candidate["score"] >= least]
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.casefold().rstrip("?!. ").split())
 
 
 def _collect(passages: Sequence[Found]) -> list[tuple[int, Sentence]]:
