@@ -77,7 +77,7 @@ def test_component_scores_are_given_for_every_hit(store: FaissStore) -> None:
     assert ranked["a"].dense_score == pytest.approx(math.cos(math.radians(10)), abs=1e-5)
     assert (ranked["d"].lexical_score or 0) > 0
     assert ranked["a"].lexical_score is None
-    assert ranked["d"].score == pytest.approx(1.5 / 11)
+    assert ranked["d"].score == pytest.approx(1.5 / 6)
 
 
 def test_a_weight_of_zero_switches_a_ranking_off(store: FaissStore) -> None:

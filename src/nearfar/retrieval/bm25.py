@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-K1 = 1.5
-B = 0.75
+K1 = 0.9
+B = 0.4
 _LONGEST_WORD = 80  # characters; longer ones (hashes, base64) are cut
 _WORD = re.compile(r"\w+")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

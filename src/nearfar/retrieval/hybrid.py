@@ -49,7 +49,7 @@ class HybridRetriever(BaseRetriever):
     """Candidates that each ranking brings, ``k`` at least."""
     dense_weight: float = Field(default=1.0, ge=0)
     lexical_weight: float = Field(default=0.5, ge=0)
-    rrf_k: int = Field(default=10, ge=1)
+    rrf_k: int = Field(default=5, ge=1)
     """See ``ranking.rrf``. These numbers found more in the tests' questions than 1 and 60 did."""
     mmr_weight: float = Field(default=1.0, ge=0, le=1)
     filter: Any = None

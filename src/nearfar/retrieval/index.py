@@ -32,6 +32,7 @@ from .manifest import FileRow, Manifest
 from .readers import ReadLimits
 from .report import IngestReport, OnProgress
 from .searching import Passage, View
+from .splitting import found_by
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings
@@ -342,14 +343,14 @@ class Index:
             )
 
     def _load_store(self, embedding: "Embeddings") -> "FaissStore":
-        from .store import FaissStore, with_heading
+        from .store import FaissStore
 
         path = self.folder / _STORE
         if path.exists():
-            return FaissStore.load(path, embedding, text_of=with_heading)
+            return FaissStore.load(path, embedding, text_of=found_by)
         if any(row.document for row in self._manifest.files().values()):
             raise IndexDamagedError(f"{path} is missing.", data={"path": str(path)})
-        return FaissStore(embedding, path=path, text_of=with_heading)
+        return FaissStore(embedding, path=path, text_of=found_by)
 
     def _current(self) -> View:
         """The view of the newest generation. The store follows what others save by itself."""

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from .graphemes import is_boundary, previous_boundary
@@ -65,7 +66,7 @@ def split(
     doc_hash: str | None = None,
     document_id: str | None = None,
 ) -> list["Document"]:
-    """LangChain documents with ``source, page, heading, start, end, doc_hash, chunk`` as metadata.
+    """LangChain documents with ``source, name, page, heading, start, end, doc_hash, chunk`` as metadata.
 
     ``token_offsets`` gives the character span of each token of a text, as
     ``LocalEmbeddings.token_offsets`` does. Ids are ``DOCUMENT_ID-ORDINAL``; without a
@@ -78,6 +79,7 @@ def split(
         doc_hash = hashlib.sha256(document.text.encode("utf-8", "surrogatepass")).hexdigest()
     if document_id is None:
         document_id = hashlib.sha256(f"{source}\0{doc_hash}".encode()).hexdigest()[:24]
+    name = PurePath(source).stem.replace("_", " ")
     spans = split_spans(
         document, token_offsets, chunk_tokens=chunk_tokens, overlap_tokens=overlap_tokens
     )
@@ -87,6 +89,7 @@ def split(
             page_content=document.text[span.start : span.end],
             metadata={
                 "source": source,
+                "name": name,
                 "page": span.page,
                 "heading": " > ".join(span.headings) or document.title,
                 "start": span.start,
@@ -97,6 +100,16 @@ def split(
         )
         for ordinal, span in enumerate(spans)
     ]
+
+
+def found_by(passage: "Document") -> str:
+    """What a passage is embedded and indexed as: its text after its file's name and its headings.
+
+    A passage from the middle of a section seldom names what it is about; they do.
+    """
+    name, heading = passage.metadata["name"], passage.metadata["heading"]
+    place = f"{name}: {heading}" if heading else name
+    return f"{place}\n{passage.page_content}"
 
 
 def split_spans(

@@ -1,4 +1,4 @@
-"""Text without markup, reStructuredText, and files that are made of lines."""
+"""Text with no markup but underlined titles (as in reStructuredText), and files made of lines."""
 
 import re
 

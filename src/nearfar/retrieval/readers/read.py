@@ -139,10 +139,8 @@ def _read_text(path: Path, data: bytes, kind: Format) -> DocumentText:
         blocks, title = code.python(text)
     elif kind == "code":
         blocks = code.generic(text)
-    elif kind == "rst":
-        blocks = plain.restructured(text)
     elif kind == "lines":
         blocks = plain.lines(text)
     else:
-        blocks = plain.paragraphs(text)
+        blocks = plain.restructured(text)  # plain text, too, may underline its titles
     return DocumentText(path, kind, text, tidy_blocks(text, blocks), title, None, decoded.warnings)
