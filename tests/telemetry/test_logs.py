@@ -20,6 +20,19 @@ def stream() -> Iterator[io.StringIO]:
     logger.handlers[:] = before[2]
 
 
+def test_a_line_is_the_same_after_another_handler_has_formatted_it(stream: io.StringIO) -> None:
+    configure_logging("info", stream=stream)
+    other = logging.StreamHandler(io.StringIO())
+    other.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger = logging.getLogger("nearfar")
+    logger.handlers.insert(0, other)
+    try:
+        logger.info("loaded")
+    finally:
+        logger.removeHandler(other)
+    assert json.loads(stream.getvalue()).keys() == {"event", "level", "logger", "timestamp"}
+
+
 def test_a_line_is_json_with_the_values_of_extra(stream: io.StringIO) -> None:
     configure_logging("info", stream=stream)
     logging.getLogger("nearfar.llm").info("loaded %s", "tiny", extra={"seconds": 1.5})

@@ -64,6 +64,7 @@ def _structured(*, on_terminal: bool) -> "ProcessorFormatter":
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
+        _drop_leftovers,
         structlog.processors.format_exc_info,
         _redact_event,
     ]
@@ -71,6 +72,15 @@ def _structured(*, on_terminal: bool) -> "ProcessorFormatter":
         foreign_pre_chain=before,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
+
+
+def _drop_leftovers(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> Mapping[str, Any]:
+    """A structlog processor: another handler's formatter leaves these on the record, as if extra."""
+    for key in ("message", "asctime"):
+        event.pop(key, None)
+    return event
 
 
 def _redact_event(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
