@@ -13,7 +13,8 @@ from nearfar.settings import Settings, home, resolve
 from .embedder import fingerprint
 from .files import absolute
 from .health import folder_bytes
-from .index import Index, remove_folder
+from .index import Index
+from .places import remove_folder
 
 if TYPE_CHECKING:
     from langchain_core.embeddings import Embeddings

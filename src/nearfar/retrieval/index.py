@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import os
-import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,21 +12,18 @@ from nearfar.errors import (
     DocumentNotFoundError,
     EmbedderMismatchError,
     IndexDamagedError,
-    IndexLockedError,
     IndexNotFoundError,
-    LockedError,
     NoDocumentsError,
-    UsageError,
 )
-from nearfar.settings import RetrievalSettings, Settings, home, resolve
-from nearfar.storage import file_lock
+from nearfar.settings import RetrievalSettings, Settings, resolve
 
 from .embedder import fingerprint, name_of, offsets_of, window_of
 from .files import Scan, absolute, scan, under
 from .filters import Filter
 from .health import IndexCheck, IndexInfo, describe, examine
-from .ingest import Ingest, Recipe
+from .ingest import Ingest, Recipe, collect
 from .manifest import FileRow, Manifest
+from .places import check_name, indexes, remove_folder, writer_lock
 from .readers import ReadLimits
 from .report import IngestReport, OnProgress
 from .searching import Passage, View
@@ -39,8 +34,6 @@ if TYPE_CHECKING:
 
     from .store import FaissStore
 
-_NAME = re.compile(r"[^\W_][\w.-]{0,63}")
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 _MANIFEST = "manifest.db"
 _STORE = "store"
 
@@ -86,7 +79,7 @@ class Index:
         and UsageError for a name that no file may have.
         """
         check_name(name)
-        index = cls.at(_indexes() / name, name, settings=settings, embeddings=embeddings)
+        index = cls.at(indexes() / name, name, settings=settings, embeddings=embeddings)
         if not create and not index.exists():
             raise _not_found(name)
         return index
@@ -148,7 +141,7 @@ class Index:
     @staticmethod
     def names() -> list[str]:
         """All indexes that have a name, sorted."""
-        folder = _indexes()
+        folder = indexes()
         if not folder.is_dir():
             return []
         return sorted(entry.name for entry in folder.iterdir() if (entry / _MANIFEST).is_file())
@@ -157,7 +150,7 @@ class Index:
     def delete(name: str) -> None:
         """Take the whole index away; the documents themselves stay. Raises IndexNotFoundError."""
         check_name(name)
-        folder = _indexes() / name
+        folder = indexes() / name
         if not (folder / _MANIFEST).is_file():
             raise _not_found(name)
         remove_folder(folder)
@@ -212,8 +205,8 @@ class Index:
             self._check_embedder(embedding)
             self._manifest.enter((), files)
             self._manifest.forget_roots(roots)
-            with self._ingest(embedding) as ingest:
-                ingest.collect()
+            with contextlib.ExitStack() as stack:
+                collect(self._manifest, lambda: stack.enter_context(self._load_store(embedding)))
         return files
 
     def search(
@@ -264,7 +257,7 @@ class Index:
     @contextlib.contextmanager
     def writing(self, *, wait: bool = False) -> Iterator[None]:
         """Be the one writer over all programs. Raises IndexLockedError."""
-        with _writer_lock(self.folder, wait=wait):
+        with writer_lock(self.folder, wait=wait):
             yield
 
     @contextlib.contextmanager
@@ -319,7 +312,12 @@ class Index:
 
     def _recipe(self, embedding: "Embeddings") -> Recipe:
         s = self._settings
-        tokens = min(s.chunk_tokens, window_of(embedding) or s.chunk_tokens)
+        # What the model sees is kept beside its fingerprint, so that a look needs no loading of it.
+        facts = self._manifest.facts()
+        window = int(facts["window"]) if "window" in facts else window_of(embedding) or 0
+        if "window" not in facts:
+            self._manifest.set_facts(window=str(window))
+        tokens = min(s.chunk_tokens, window or s.chunk_tokens)
         limits = ReadLimits(s.max_file_mb, s.max_pages, s.read_timeout_s)
         return Recipe(tokens, min(s.chunk_overlap, tokens // 2), limits)
 
@@ -369,41 +367,6 @@ class Index:
                 whole = len(self._store) == held
                 self._view = View(generation, HybridRetriever(store=self._store), sources, whole)
             return self._view
-
-
-def check_name(name: str) -> None:
-    """Raises UsageError unless a folder may have this name on every system."""
-    if not _NAME.fullmatch(name) or _RESERVED.fullmatch(name) or name.endswith("."):
-        raise UsageError(
-            f"{name!r} cannot be the name of an index.",
-            remedy="Use up to 64 letters, digits, dots, dashes and underscores, a letter first.",
-            data={"name": name},
-        )
-
-
-def remove_folder(folder: Path) -> None:
-    """Take an index's folder away, unless another program writes to it."""
-    with _writer_lock(folder, wait=False):
-        shutil.rmtree(folder)
-
-
-@contextlib.contextmanager
-def _writer_lock(folder: Path, *, wait: bool) -> Iterator[None]:
-    # Beside the folder, so that it outlives it: a lock in a folder that goes away holds nobody.
-    path = folder.with_name(f".{folder.name}.lock")
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(file_lock(path, timeout_s=-1 if wait else 0))
-        except LockedError as error:
-            raise IndexLockedError(
-                f"Another program is writing to the index {folder.name}.",
-                data={"path": str(folder)},
-            ) from error
-        yield
-
-
-def _indexes() -> Path:
-    return home() / "indexes"
 
 
 def _not_found(name: str) -> IndexNotFoundError:

@@ -124,7 +124,7 @@ class Ingest:
             path for path in self._gone - moved if (r := self._files.get(path)) and r.document
         )
         self._commit(last=True)
-        self.collect()
+        collect(self._manifest, lambda: self._store)
         report.chunks = sum(document.chunks for document in self._manifest.documents().values())
         report.seconds = time.monotonic() - started
         self._tell(len(found.files), len(found.files), "")
@@ -138,17 +138,6 @@ class Ingest:
             path: row for path, row in self._entered.items() if row.document not in waiting
         }
         self._commit()
-
-    def collect(self) -> None:
-        """Take out the documents that no file holds, also those of a killed run."""
-        sources = self._manifest.sources()
-        orphans = [d for d in self._manifest.documents().values() if d.id not in sources]
-        if not orphans:
-            return
-        ids = [chunk_id for document in orphans for chunk_id in document.chunk_ids]
-        self._store.delete(ids)
-        self._store.save()
-        self._manifest.drop(document.id for document in orphans)
 
     def _find_gone(self, found: Scan, gone: Iterable[str]) -> None:
         here = {file.path for file in found.files}
@@ -304,6 +293,18 @@ class Ingest:
     def _tell(self, done: int, total: int, path: str) -> None:
         self._at = Progress(done, total, path, self._report.embedded)
         self._on_progress(self._at)
+
+
+def collect(manifest: Manifest, load_store: "Callable[[], FaissStore]") -> None:
+    """Take out the documents that no file holds, also those of a killed run."""
+    sources = manifest.sources()
+    orphans = [d for d in manifest.documents().values() if d.id not in sources]
+    if not orphans:
+        return
+    store = load_store()
+    store.delete([chunk_id for document in orphans for chunk_id in document.chunk_ids])
+    store.save()
+    manifest.drop(document.id for document in orphans)
 
 
 def _error(stored: dict[str, object]) -> NearfarError:
