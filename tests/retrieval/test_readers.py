@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -377,11 +376,14 @@ def test_missing_folders_and_large_files(tmp_path: Path, make: Make) -> None:
     assert raised.value.data["bytes"] == 3_000_000
 
 
-@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() == 0, reason="root may read all")
-def test_a_file_without_permission_is_reported(make: Make) -> None:
+def test_a_file_without_permission_is_reported(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make("a.md", "x")
-    path.chmod(0)
-    with pytest.raises(UnreadableDocumentError, match="could not be opened"):
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UnreadableDocumentError, match="could not be opened: Permission denied"):
         read(path)
 
 
