@@ -5,42 +5,25 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nearfar.errors import IndexLockedError
-from nearfar.settings import Settings, home, resolve
+from nearfar.settings import home
 
-from .embedder import fingerprint
-from .files import absolute
 from .health import folder_bytes
-from .index import Index
 from .places import remove_folder
 
-if TYPE_CHECKING:
-    from langchain_core.embeddings import Embeddings
 
+def cached_folder(places: Sequence[str], fingerprint: str, *, limit_bytes: int) -> Path:
+    """Where the hidden index of these absolute paths is; others make room for it if need be.
 
-def open_cached(
-    paths: Sequence[str | Path],
-    *,
-    settings: Settings | str | Path | None = None,
-    embeddings: "Embeddings | None" = None,
-) -> Index:
-    """The hidden index of these paths for this embedding model; others make room if need be."""
-    resolved = resolve(settings)
-    if embeddings is None:
-        from nearfar.llm.embeddings import embeddings as configured
-
-        embeddings = configured(settings=resolved)
-    places = sorted({absolute(path) for path in paths})
-    key = hashlib.sha256("\0".join([fingerprint(embeddings), *places]).encode()).hexdigest()[:32]
+    ``fingerprint`` is the embedding model's. The folder need not be there yet.
+    """
+    key = hashlib.sha256("\0".join([fingerprint, *sorted(places)]).encode()).hexdigest()[:32]
     folder = home() / "cache" / "indexes"
-    name = ", ".join(Path(place).name for place in places[:3])
-    index = Index.at(folder / key, name, settings=resolved, embeddings=embeddings)
-    evict(folder, resolved.retrieval.cache_mb << 20, keep=key)
+    evict(folder, limit_bytes, keep=key)
     with contextlib.suppress(OSError):
         os.utime(folder / key)  # used now; a new one gets its time when it is made
-    return index
+    return folder / key
 
 
 def evict(folder: Path, limit_bytes: int, *, keep: str) -> list[str]:

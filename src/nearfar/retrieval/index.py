@@ -17,6 +17,7 @@ from nearfar.errors import (
 )
 from nearfar.settings import RetrievalSettings, Settings, resolve
 
+from .cache import cached_folder
 from .embedder import fingerprint, name_of, offsets_of, window_of
 from .files import Scan, absolute, scan, under
 from .filters import Filter
@@ -120,9 +121,16 @@ class Index:
         DocumentNotFoundError, NoDocumentsError where nothing under the paths is a document, and
         where a single file was all there is, and it failed, that file's error.
         """
-        from .cache import open_cached
+        resolved = resolve(settings)
+        if embeddings is None:
+            from nearfar.llm.embeddings import embeddings as configured
 
-        index = open_cached(paths, settings=settings, embeddings=embeddings)
+            embeddings = configured(settings=resolved)
+        places = sorted({absolute(path) for path in paths})
+        limit = resolved.retrieval.cache_mb << 20
+        folder = cached_folder(places, fingerprint(embeddings), limit_bytes=limit)
+        name = ", ".join(Path(place).name for place in places[:3])
+        index = cls.at(folder, name, settings=resolved, embeddings=embeddings)
         report = index.add(paths, on_progress=on_progress, wait=True)
         if report.nothing_readable:
             if len(report.failed) == 1:
