@@ -1,6 +1,7 @@
 """The public names, and what importing them costs."""
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,13 @@ def test_the_list_of_names_is_a_literal_of_at_most_thirty() -> None:
     names = ast.literal_eval(value)
     assert names == nearfar.__all__ == sorted(names)
     assert len(names) <= 30
+
+
+@pytest.mark.parametrize("name", ["chat_model", "embeddings", "workflow"])
+def test_settings_are_given_by_keyword_only(name: str) -> None:
+    parameters = inspect.signature(getattr(nearfar, name)).parameters
+    assert list(parameters) == ["name", "settings"]
+    assert parameters["settings"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

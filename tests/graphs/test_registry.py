@@ -92,7 +92,7 @@ def test_references_are_taken_apart_also_with_a_drive(reference: str, place: Pla
 
 @pytest.mark.parametrize("attribute", ["graph", "builder", "make", "make_with"])
 def test_a_graph_may_be_compiled_or_not_or_made_by_a_function(file: Path, attribute: str) -> None:
-    graph = workflow(f"{file}:{attribute}", Settings())
+    graph = workflow(f"{file}:{attribute}", settings=Settings())
     assert isinstance(graph, CompiledStateGraph)
     assert graph.checkpointer is None
     assert graph.invoke({"text": "hi"}) == {"text": "HI"}
@@ -103,15 +103,15 @@ def test_the_attribute_graph_is_meant_when_none_is_named(file: Path) -> None:
 
 
 def test_an_edited_file_is_loaded_anew(file: Path) -> None:
-    assert workflow(str(file), Settings()).invoke({"text": "hi"}) == {"text": "HI"}
+    assert workflow(str(file), settings=Settings()).invoke({"text": "hi"}) == {"text": "HI"}
     file.write_text(GRAPH_FILE.replace("upper()", "title() + '!'"), encoding="utf-8")
-    assert workflow(str(file), Settings()).invoke({"text": "hi"}) == {"text": "Hi!"}
+    assert workflow(str(file), settings=Settings()).invoke({"text": "hi"}) == {"text": "Hi!"}
 
 
 def test_a_file_can_import_what_stands_beside_it(file: Path) -> None:
     (file.parent / "beside_mine.py").write_text("WORD = 'there'\n", encoding="utf-8")
     file.write_text("import beside_mine\n" + GRAPH_FILE, encoding="utf-8")
-    assert workflow(str(file), Settings()).invoke({"text": "hi"}) == {"text": "HI"}
+    assert workflow(str(file), settings=Settings()).invoke({"text": "hi"}) == {"text": "HI"}
 
 
 def test_a_checkpointer_that_a_graph_was_compiled_with_is_left_out(
@@ -120,7 +120,7 @@ def test_a_checkpointer_that_a_graph_was_compiled_with_is_left_out(
     builder = StateGraph(State).add_node("echo", echo).add_edge(START, "echo")
     kept = builder.compile(checkpointer=InMemorySaver())
     monkeypatch.setattr(sys.modules[__name__], "kept", kept, raising=False)
-    assert workflow(f"{__name__}:kept", Settings()).checkpointer is None
+    assert workflow(f"{__name__}:kept", settings=Settings()).checkpointer is None
     assert kept.checkpointer is not None
 
 
@@ -137,7 +137,7 @@ def test_what_is_no_graph_is_named_with_the_reason(
     file: Path, attribute: str, message: str
 ) -> None:
     with pytest.raises(WorkflowError, match=message):
-        workflow(f"{file}:{attribute}", Settings())
+        workflow(f"{file}:{attribute}", settings=Settings())
 
 
 @pytest.mark.parametrize(
@@ -155,27 +155,27 @@ def test_a_broken_file_is_reported_with_reason_and_line(
     path = tmp_path / "broken.py"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(WorkflowError, match=rf"line {line}: {reason}") as caught:
-        workflow(str(path), Settings())
+        workflow(str(path), settings=Settings())
     assert caught.value.data["line"] == line
     assert not isinstance(caught.value, WorkflowNotFoundError)
 
 
 def test_a_missing_file_suggests_the_nearest(file: Path) -> None:
     with pytest.raises(WorkflowNotFoundError) as caught:
-        workflow(f"{file.parent / 'mien.py'}:graph", Settings())
+        workflow(f"{file.parent / 'mien.py'}:graph", settings=Settings())
     assert caught.value.remedy == "Did you mean mine.py?"
 
 
 def test_a_missing_attribute_suggests_the_graphs_that_are_there(file: Path) -> None:
     with pytest.raises(WorkflowNotFoundError) as caught:
-        workflow(f"{file}:grpah", Settings())
+        workflow(f"{file}:grpah", settings=Settings())
     assert ":graph?" in caught.value.remedy
 
 
 @pytest.mark.parametrize("reference", ["no_such_module_here:graph", "nearfar.no_such_part:graph"])
 def test_a_missing_module_is_not_found(reference: str) -> None:
     with pytest.raises(WorkflowNotFoundError, match="no module"):
-        workflow(reference, Settings())
+        workflow(reference, settings=Settings())
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
@@ -190,7 +190,7 @@ def test_names_of_the_settings_come_first(file: Path) -> None:
     assert names(settings) == ["ask", "shout"]
     assert find("ask", settings).origin == "settings"
     assert find("ask", Settings()).origin == "built-in"
-    assert workflow("shout", settings).invoke({"text": "hi"}) == {"text": "HI"}
+    assert workflow("shout", settings=settings).invoke({"text": "hi"}) == {"text": "HI"}
 
 
 class _Point:
@@ -219,10 +219,10 @@ def test_packages_offer_workflows_by_entry_points(monkeypatch: pytest.MonkeyPatc
     _install(monkeypatch, _Point(builder))
     assert "packaged" in names(Settings())
     assert find("packaged", Settings()).origin == "package"
-    assert workflow("packaged", Settings()).invoke({"text": "hi"}) == {"text": "hi"}
+    assert workflow("packaged", settings=Settings()).invoke({"text": "hi"}) == {"text": "hi"}
 
 
 def test_a_package_that_does_not_load_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     _install(monkeypatch, _Point(ImportError("it needs more")))
     with pytest.raises(WorkflowError, match=r"an installed package cannot be loaded.*needs more"):
-        workflow("packaged", Settings())
+        workflow("packaged", settings=Settings())

@@ -127,7 +127,7 @@ def find(reference: str, settings: Settings | str | Path | None = None) -> Workf
     raise _unknown(reference, chosen)
 
 
-def workflow(name: str, settings: Settings | str | Path | None = None) -> Graph:
+def workflow(name: str, *, settings: Settings | str | Path | None = None) -> Graph:
     """The graph of that name or place, compiled without a checkpointer."""
     chosen = resolve(settings)
     return find(name, chosen).graph(chosen)
