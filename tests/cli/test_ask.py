@@ -48,6 +48,15 @@ def test_people_get_the_answer_and_its_sources(ask: Ask) -> None:
     assert lines[3] == '    "The kiln was built in 1962."'
 
 
+def test_a_terminal_gets_the_words_as_they_come_and_the_answer_once(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    _, out, _ = ask("When was the kiln built?", "--docs", "papers")
+    assert out.count("The kiln was built in 1962. [1]") == 1
+    assert out.startswith("The kiln was built in 1962. [1]\n\n[1] ")
+
+
 def test_programs_get_exactly_the_promised_object(ask: Ask, notes: Path) -> None:
     code, out, _ = ask("When was the kiln built?", "--docs", "papers", "--json")
     result = json.loads(out)

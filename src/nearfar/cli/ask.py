@@ -14,7 +14,6 @@ from .context import settings as current_settings
 from .output import console, emit_json, err_console, run_async
 
 if TYPE_CHECKING:
-    from nearfar.graphs.running import Finished
     from nearfar.retrieval import Progress
     from nearfar.settings import Settings
 
@@ -68,7 +67,7 @@ def ask(
     settings = current_settings()
     if paths:
         _read(paths, settings)
-    _show(_run(values, settings, model, thread, as_json=as_json), as_json=as_json)
+    _run(values, settings, model, thread, as_json=as_json)
 
 
 def _paths(docs: list[str] | None, more: list[str]) -> list[str]:
@@ -125,7 +124,7 @@ def _run(
     thread: str | None,
     *,
     as_json: bool,
-) -> "Finished":
+) -> None:
     from nearfar.graphs.ask import build_ask
     from nearfar.graphs.registry import Workflow
     from nearfar.graphs.running import Listener, run_once
@@ -140,8 +139,11 @@ def _run(
         finished = run_async(
             run_once(workflow, values, settings, thread_id=thread, listener=listener)
         )
+    if as_json:
+        emit_json(finished.output)
+        return
     tokens.finish(finished.output["answer"])
-    return finished
+    _show_citations(finished.output)
 
 
 @contextmanager
@@ -159,7 +161,7 @@ def _thinking(*, hidden: bool) -> Iterator[Any]:
 
 
 class _Tokens:
-    """Words of the answer as they come; on a terminal only."""
+    """The answer: its words as they come on a terminal, else as a whole."""
 
     def __init__(self, *, live: bool) -> None:
         self.live = live
@@ -174,22 +176,18 @@ class _Tokens:
         sys.stdout.flush()
 
     def finish(self, answer: str) -> None:
-        """End the line; where the check changed the answer, print what is left of it."""
+        """End the line; print the answer where its words have not come, or the check changed it."""
         if self._written:
             sys.stdout.write("\n")
-        if self._written.strip() != answer:
-            if self._written:
-                sys.stdout.write("\nAfter the citations were checked:\n")
-            self.live = False
+        if self._written.strip() == answer:
+            return
+        if self._written:
+            sys.stdout.write("\nAfter the citations were checked:\n")
+        console().print(answer, markup=False, soft_wrap=True)
 
 
-def _show(finished: "Finished", *, as_json: bool) -> None:
-    output = finished.output
-    if as_json:
-        emit_json(output)
-        return
+def _show_citations(output: dict[str, Any]) -> None:
     out = console()
-    out.print(output["answer"], markup=False, soft_wrap=True)
     if output["citations"]:
         out.print()
     for citation in output["citations"]:
