@@ -173,6 +173,21 @@ class TestStopping:
         assert capsys.readouterr() == ("", "Stopped.\n")
 
     @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one child")
+    def test_ctrl_c_counts_where_a_library_makes_another_error_of_it(
+        self, capsys: pytest.CaptureFixture[str], probe: typer.Typer
+    ) -> None:
+        @probe.command()
+        def load() -> None:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise ImportError("import numpy failed") from None
+
+        assert main.main(["probe"]) == 130
+        assert capsys.readouterr() == ("", "Stopped.\n")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one child")
     def test_a_signal_stops_a_command_that_waits(self, tmp_path: Path) -> None:
         (tmp_path / "waiting.py").write_text(
             "import asyncio, sys, typer\n"

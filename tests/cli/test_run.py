@@ -1,6 +1,10 @@
 """``nearfar run``: flags from the schema, one JSON object, the exit codes."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +14,9 @@ import pytest
 from nearfar.cli.main import main
 
 GRAPH_FILE = """
+import os
+import sys
+import time
 from typing import Literal, TypedDict
 
 from langgraph.func import entrypoint
@@ -62,7 +69,25 @@ def one(step, state=State, **kwargs):
     return builder.add_edge(START, step.__name__)
 
 
+def prints(state):
+    print("from Python")
+    os.system("echo from below")
+    return {"answer": "quiet"}
+
+
+def leaves(state):
+    sys.exit(7)
+
+
+def sleeps(state):
+    print("asleep", flush=True)
+    time.sleep(600)
+
+
 graph = one(shout)
+chatty = one(prints)
+exits = one(leaves)
+slow = one(sleeps)
 typed = one(tell, input_schema=Wanted, output_schema=Reply)
 waits = one(confirm)
 fails = one(boom)
@@ -202,6 +227,47 @@ def test_a_failing_step_is_named_with_its_reason(run: Run) -> None:
     assert error["code"] == "NF-503"
     assert error["message"] == "The step 'boom' failed: ValueError: bad luck"
     assert error["data"]["step"] == "boom"
+
+
+def test_what_a_step_prints_stays_out_of_the_json(
+    file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", f"{file}:chatty", "--question", "x", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["output"]["answer"] == "quiet"
+    assert "from Python\n" in err
+    assert "from below\n" in err
+
+
+def test_a_step_that_ends_the_program_is_a_failed_step(run: Run) -> None:
+    code, out, _ = run("exits", "--question", "x", "--json")
+    error = json.loads(out)["error"]
+    assert (code, error["code"]) == (1, "NF-503")
+    assert "exit code 7" in error["message"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one child")
+def test_ctrl_c_does_not_wait_for_a_step_that_blocks(file: Path) -> None:
+    command = [sys.executable, "-m", "nearfar", "run", f"{file}:slow", "--question", "x"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asleep\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+
+
+def test_a_reader_that_goes_away_from_a_stream_is_no_failed_step(file: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "nearfar", "run", f"{file}:talks", "--messages", "hi"]
+    try:
+        done = subprocess.run(
+            [*command, "--stream"], stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 1
+    assert b"Error" not in done.stderr
 
 
 def test_stream_prints_the_words_of_the_model(run: Run) -> None:

@@ -18,6 +18,7 @@ from nearfar import __version__
 from nearfar.errors import DiskFullError, InternalError, NearfarError, UsageError
 
 from .context import Invocation, invocation
+from .interrupts import Interrupts
 from .output import fail
 
 if TYPE_CHECKING:
@@ -70,9 +71,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in (args[: args.index("--")] if "--" in args else args)
     _make_streams_safe()
+    interrupts = Interrupts()
     try:
         try:
-            code = _run(args)
+            with interrupts:
+                code = _run(args)
         except NearfarError as error:
             code = fail(error, as_json=as_json)
         sys.stdout.flush()
@@ -83,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # a library that ends the program
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:  # noqa: BLE001  # the outermost place: nobody else can report it
+        if interrupts.seen:
+            return _interrupted()
         return _unexpected(error, as_json=as_json)
     return code
 

@@ -1,10 +1,10 @@
 """How commands speak: results on standard output, everything else on standard error."""
 
-import asyncio
 import json
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,6 +70,39 @@ def _coloured() -> bool:
     return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.name != "nt"
 
 
+@contextmanager
+def prints_to_stderr() -> Iterator[None]:
+    """What is printed meanwhile, by Python or below it, goes to standard error."""
+    sys.stdout.flush()
+    kept: int | None = None
+    with suppress(OSError):  # one of the two is closed
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine to its end; Ctrl-C cancels it and raises KeyboardInterrupt."""
-    return asyncio.run(work)
+    """Run a command's coroutine to its end; Ctrl-C cancels it and raises KeyboardInterrupt.
+
+    Steps that are plain functions run in threads, which nothing can stop. After Ctrl-C they are
+    left behind: neither the loop nor the program's end waits for them.
+    """
+    import asyncio
+
+    from .interrupts import default_interrupt
+    from .threads import DaemonThreads
+
+    threads = DaemonThreads()
+    with default_interrupt(), asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(threads)
+        try:
+            return runner.run(work)
+        except KeyboardInterrupt:
+            threads.abandon()
+            raise

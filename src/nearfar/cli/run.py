@@ -2,15 +2,16 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearfar.errors import UsageError, WorkflowInputError
+from nearfar.errors import UsageError, WorkflowFailedError, WorkflowInputError
 
 from .context import settings as current_settings
-from .output import console, emit_json, err_console, run_async
+from .output import console, emit_json, err_console, prints_to_stderr, run_async
 
 if TYPE_CHECKING:
     from nearfar.graphs.inputs import Field, InputSchema
@@ -73,8 +74,11 @@ def run(
         return
     if resume is not None and thread is None:
         raise UsageError("--resume answers a thread.", remedy="Name it with --thread T.")
-    values = _values(workflow, input_file, context.args)
-    finished = _run(workflow, values, thread, resume, stream=stream, as_json=as_json)
+    with prints_to_stderr() if as_json else nullcontext():  # the user's code may print
+        values = _values(workflow, input_file, context.args)
+        screen = _Screen(stream=stream, as_json=as_json)
+        finished = _run(workflow, values, thread, resume, screen)
+    screen.show(finished)
     if finished.status == "waiting":
         raise typer.Exit(WAITING)
 
@@ -185,27 +189,28 @@ def _run(
     values: Any,
     thread: str | None,
     resume: str | None,
-    *,
-    stream: bool,
-    as_json: bool,
+    screen: "_Screen",
 ) -> "Finished":
     from nearfar.graphs.registry import find
     from nearfar.graphs.running import run_once
 
     settings = current_settings()
-    screen = _Screen(stream=stream, as_json=as_json)
-    finished = run_async(
-        run_once(
-            find(workflow, settings),
-            values,
-            settings,
-            thread_id=thread,
-            resume=None if resume is None else _json_or_text(resume),
-            listener=screen.listener(),
-        )
+    work = run_once(
+        find(workflow, settings),
+        values,
+        settings,
+        thread_id=thread,
+        resume=None if resume is None else _json_or_text(resume),
+        listener=screen.listener(),
     )
-    screen.show(finished)
-    return finished
+    try:
+        return run_async(work)
+    except SystemExit as stop:
+        raise WorkflowFailedError(
+            f"A step of the workflow ended the program (exit code {stop.code}).",
+            remedy="Return from the step, or raise an error, instead of sys.exit().",
+            data={"workflow": workflow, "step": None, "type": "SystemExit"},
+        ) from stop
 
 
 def _json_or_text(text: str) -> Any:

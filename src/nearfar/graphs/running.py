@@ -129,6 +129,8 @@ async def run_once(
                     raise
             raise _failed(error, schema, values, data) from error
         except Exception as error:  # a plugin boundary: the steps are the user's code
+            if isinstance(error, BrokenPipeError) and _step_of(error) is None:
+                raise  # the listener's: nobody reads its output any more
             raise _failed(error, schema, values, data) from error
         after = await kept.aget_state(config)  # type: ignore[arg-type]
         waiting = bool(after.next)
