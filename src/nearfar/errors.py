@@ -39,7 +39,8 @@ programs: sizes, names, paths; never a secret and never the user's text).
     ├── StorageError                          NF-400  1
     │   ├── DiskFullError                     NF-401  1
     │   ├── DatabaseError                     NF-402  1
-    │   └── SchemaVersionError                NF-403  1     written by a newer Nearfar
+    │   ├── SchemaVersionError                NF-403  1     written by a newer Nearfar
+    │   └── LockedError                       NF-404  1     another program holds the lock
     └── WorkflowError                         NF-500  1
         ├── WorkflowNotFoundError             NF-501  2
         ├── WorkflowInputError                NF-502  2
@@ -171,7 +172,9 @@ class ContextWindowError(ModelError):
     """The prompt does not fit; data: ``prompt_tokens``, ``window``."""
 
     code = "NF-204"
-    default_remedy = "Shorten the prompt, ask for fewer tokens, or use a model with a larger window."
+    default_remedy = (
+        "Shorten the prompt, ask for fewer tokens, or use a model with a larger window."
+    )
 
 
 class UnsupportedSchemaError(ModelError):
@@ -199,7 +202,9 @@ class EngineCrashedError(ModelError):
     """The model's worker process died; the next request starts another. data: ``exit_code``."""
 
     code = "NF-208"
-    default_remedy = "Try again: the worker has been restarted. `nearfar doctor` finds lasting causes."
+    default_remedy = (
+        "Try again: the worker has been restarted. `nearfar doctor` finds lasting causes."
+    )
 
 
 class EngineTimeoutError(ModelError):
@@ -213,7 +218,9 @@ class EngineMemoryError(ModelError):
     """The worker process ran out of memory; data: ``limit_mb`` where one was set."""
 
     code = "NF-210"
-    default_remedy = "Close other programs, lower local.cache_mb or local.max_active, or use a smaller model."
+    default_remedy = (
+        "Close other programs, lower local.cache_mb or local.max_active, or use a smaller model."
+    )
 
 
 class UnsupportedInputError(ModelError):
@@ -272,7 +279,9 @@ class EmptyDocumentError(DocumentError):
     """A file holds no text; data: ``path``."""
 
     code = "NF-305"
-    default_remedy = "A scanned document needs text recognition first; an empty file can be left out."
+    default_remedy = (
+        "A scanned document needs text recognition first; an empty file can be left out."
+    )
 
 
 class DocumentTooLargeError(DocumentError):
@@ -294,7 +303,9 @@ class IndexNotFoundError(DocumentError):
 
     code = "NF-310"
     exit_code = 2
-    default_remedy = "`nearfar index list` shows them; `nearfar index add PATH --name NAME` makes one."
+    default_remedy = (
+        "`nearfar index list` shows them; `nearfar index add PATH --name NAME` makes one."
+    )
 
 
 class IndexLockedError(DocumentError):
@@ -343,6 +354,13 @@ class SchemaVersionError(StorageError):
 
     code = "NF-403"
     default_remedy = "Use the newer Nearfar, or another NEARFAR_HOME."
+
+
+class LockedError(StorageError):
+    """Another program holds the lock; data: ``path``."""
+
+    code = "NF-404"
+    default_remedy = "Wait until the other program is done."
 
 
 class WorkflowError(NearfarError):

@@ -1,0 +1,294 @@
+"""nearfar.yaml and the environment, as one validated object.
+
+The first of these files that exists is read: the path given, ``nearfar.yaml`` in the working
+directory, ``nearfar.yaml`` in the user's configuration folder. Environment variables such as
+``NEARFAR__LOCAL__MAX_ACTIVE=2`` win over the file. With neither, the defaults run everything on the
+built-in models.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from ._settings_problems import explain
+from ._settings_source import EnvironmentText, Source, read
+from .errors import ConfigurationError, StorageError
+
+FILE_NAME = "nearfar.yaml"
+
+ExecutionProvider = Literal["dml", "qnn", "cuda", "cpu"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+def _base(value: str, info: ValidationInfo) -> Path:
+    """The folder that a relative path in ``value`` starts from."""
+    context = info.context or {}
+    return (
+        Path.cwd() if isinstance(value, EnvironmentText) else Path(context.get("base", Path.cwd()))
+    )
+
+
+def _place_model(value: Any, info: ValidationInfo) -> Any:
+    """Make a folder absolute; leave bare names (``builtin``) alone unless such a folder is there."""
+    if not isinstance(value, str) or value == "builtin" or not value:
+        return value
+    path = Path(value).expanduser()
+    folder = _base(value, info) / path
+    looks_like_path = any(mark in value for mark in ("/", "\\")) or value.startswith((".", "~"))
+    return str(folder.resolve()) if looks_like_path or folder.is_dir() else value
+
+
+def _place_workflow(value: Any, info: ValidationInfo) -> Any:
+    """Make the file of ``./file.py:graph`` absolute."""
+    if not isinstance(value, str):
+        return value
+    file, colon, attribute = value.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        return value
+    return f"{(_base(value, info) / Path(file).expanduser()).resolve()}:{attribute}"
+
+
+def _place_url(value: Any, info: ValidationInfo) -> Any:
+    """Make the path of ``sqlite:///notes.db`` absolute."""
+    prefix = "sqlite:///"
+    if not isinstance(value, str) or not value.startswith(prefix) or value == prefix:
+        return value
+    path = Path(unquote(value.removeprefix(prefix))).expanduser()
+    return f"{prefix}{(_base(value, info) / path).resolve().as_posix()}"
+
+
+def _check_url(value: str) -> str:
+    scheme = urlsplit(value).scheme
+    if scheme != "sqlite":
+        raise ValueError("must start with sqlite:/// (this version stores in SQLite only)")
+    if not value.startswith("sqlite:///") or value == "sqlite:///":
+        raise ValueError("must be written as sqlite:///path/to/file.db")
+    return value
+
+
+ModelReference = Annotated[str, Field(min_length=1), BeforeValidator(_place_model)]
+WorkflowReference = Annotated[
+    str, Field(pattern=r"^[^:].*:[A-Za-z_][A-Za-z0-9_.]*$"), BeforeValidator(_place_workflow)
+]
+StorageUrl = Annotated[str, BeforeValidator(_place_url), AfterValidator(_check_url)]
+
+
+class _Section(BaseModel):
+    """Frozen, and no key that it does not know."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        """``local:`` with every line under it commented out means the defaults."""
+        if not isinstance(value, dict):
+            return value
+        return {k: v for k, v in value.items() if v is not None or k not in cls.model_fields}
+
+
+class LocalOptions(_Section):
+    """How models run on this machine."""
+
+    execution_providers: Annotated[list[ExecutionProvider], Field(min_length=1)] = [
+        "dml",
+        "qnn",
+        "cuda",
+        "cpu",
+    ]
+    """The order in which execution providers are tried; the first that can decode a token is used."""
+    max_active: Annotated[int, Field(ge=1, le=256)] = 4
+    """Requests that a model works on at the same time."""
+    queue_limit: Annotated[int, Field(ge=0, le=100_000)] = 64
+    """Requests that may wait for a model; one more is refused at once (NF-207)."""
+    cache_mb: Annotated[int, Field(ge=0)] = 512
+    """Memory, in MiB, for the key-value caches of earlier prompts; 0 keeps none."""
+    prefill_slice: Annotated[int, Field(ge=1)] = 128
+    """Prompt tokens read in one go; between slices a request can be cancelled and others progress."""
+    hang_s: Annotated[float, Field(gt=0)] = 60
+    """Seconds without any progress after which the worker process is stopped."""
+    load_timeout_s: Annotated[float, Field(gt=0)] = 300
+    """Seconds that loading a model may take."""
+    memory_limit_mb: Annotated[int, Field(ge=64)] | None = None
+    """Memory, in MiB, that the worker process may use; unset: no limit of ours."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Processor threads for one model; unset: as many as the machine has cores."""
+    max_tokens: Annotated[int, Field(ge=1)] = 512
+    """Tokens that a reply may have when the request names no limit."""
+
+    @field_validator("execution_providers")
+    @classmethod
+    def _each_once(cls, value: list[ExecutionProvider]) -> list[ExecutionProvider]:
+        if len(set(value)) != len(value):
+            raise ValueError("names an execution provider twice")
+        return value
+
+
+class ModelSettings(_Section):
+    """A chat model."""
+
+    provider: Literal["local"] = "local"
+    """Who runs the model: `local` is this machine."""
+    model: ModelReference = "builtin"
+    """`builtin`, or a folder with an onnxruntime-genai model."""
+    local: LocalOptions = LocalOptions()
+    """Options for this model alone; what is not set here comes from the section `local`."""
+
+
+class EmbeddingSettings(_Section):
+    """An embedding model."""
+
+    provider: Literal["local"] = "local"
+    """Who runs the model: `local` is this machine."""
+    model: ModelReference = "builtin"
+    """`builtin`, or a folder with an ONNX embedding model."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Texts that are embedded in one go."""
+
+
+class RetrievalSettings(_Section):
+    """How documents are split and found."""
+
+    chunk_tokens: Annotated[int, Field(ge=16, le=4096)] = 200
+    """Tokens in a passage, at most."""
+    chunk_overlap: Annotated[int, Field(ge=0, le=2048)] = 40
+    """Tokens that a passage repeats from the one before."""
+    k: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Passages that a search returns."""
+    fetch_k: Annotated[int, Field(ge=1, le=10_000)] = 40
+    """Candidates that each ranking brings before they are joined."""
+    max_file_mb: Annotated[float, Field(gt=0)] = 100
+    """Files over this size, in MiB, are not read."""
+
+
+class StorageSettings(_Section):
+    """Where runs, ledgers and journals are kept."""
+
+    url: StorageUrl | None = None
+    """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
+
+
+class LogSettings(_Section):
+    """What is logged to standard error."""
+
+    level: LogLevel = "warning"
+    """The least severe kind of message that is shown."""
+
+
+class Settings(_Section):
+    """Everything that can be configured. Values are checked; an unknown key is an error."""
+
+    models: dict[str, ModelSettings] = {}
+    """Chat models by name; the one called `default` is used when no name is given."""
+    embeddings: dict[str, EmbeddingSettings] = {}
+    """Embedding models by name; the one called `default` is used when no name is given."""
+    local: LocalOptions = LocalOptions()
+    """How models run on this machine."""
+    retrieval: RetrievalSettings = RetrievalSettings()
+    """How documents are split and found."""
+    storage: StorageSettings = StorageSettings()
+    """Where runs, ledgers and journals are kept."""
+    workflows: dict[str, WorkflowReference] = {}
+    """Workflows by name: `package.module:graph` or `./file.py:graph`."""
+    log: LogSettings = LogSettings()
+    """What is logged to standard error."""
+
+    def local_options(self, name: str | None = None) -> LocalOptions:
+        """The engine options of the model called ``name``: its own over the section ``local``."""
+        model = self.models.get(name or "default")
+        if model is None:
+            return self.local
+        own = {key: getattr(model.local, key) for key in model.local.model_fields_set}
+        return self.local.model_copy(update=own)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings together with where each value came from."""
+
+    settings: Settings
+    source: Source
+
+
+def find_file(path: str | Path | None = None) -> Path | None:
+    """The settings file that would be read; None when there is none.
+
+    A path that is given must exist: see ``load_settings``.
+    """
+    if path is not None:
+        return Path(path).expanduser().absolute()
+    from platformdirs import user_config_path
+
+    candidates = (Path.cwd(), user_config_path("nearfar", appauthor=False))
+    return next((f for folder in candidates if (f := folder / FILE_NAME).is_file()), None)
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """As ``load_settings``, with the source of every value."""
+    source = read(find_file(path), os.environ if environ is None else environ)
+    base = source.file.parent if source.file else Path.cwd()
+    try:
+        settings = Settings.model_validate(source.tree, context={"base": base})
+    except ValidationError as error:
+        raise explain(error, source, Settings) from None
+    return Loaded(settings, source)
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Read the settings file (``path``, else the first that exists) and the environment.
+
+    Raises ConfigurationError (or a subclass) that names the key, the file and the line.
+    """
+    return load(path).settings
+
+
+def resolve(settings: Settings | str | Path | None) -> Settings:
+    """What the public functions accept as ``settings``: an object, a file, or None for the usual places."""
+    if isinstance(settings, Settings):
+        return settings
+    if settings is None or isinstance(settings, str | Path):
+        return load_settings(settings)
+    raise ConfigurationError(
+        f"settings must be a Settings object or the path of a file, not {type(settings).__name__}.",
+        remedy="Pass nearfar.load_settings(...), a path, or nothing.",
+    )
+
+
+def home() -> Path:
+    """The folder for everything Nearfar stores; ``NEARFAR_HOME`` is read at each call.
+
+    The folder is made if it is not there. Raises StorageError when that is impossible.
+    """
+    chosen = os.environ.get("NEARFAR_HOME")
+    if chosen:
+        folder = Path(chosen).expanduser().absolute()
+    else:
+        from platformdirs import user_data_path
+
+        folder = user_data_path("nearfar", appauthor=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The home folder {folder} cannot be made: {error.strerror or error}.",
+            remedy="Set NEARFAR_HOME to a folder that you may write to.",
+            data={"path": str(folder)},
+        ) from error
+    return folder
