@@ -146,8 +146,7 @@ class FaultServer:
     def _take(self, request: SeenRequest) -> Step:
         with self._lock:
             self.requests.append(request)
-            steps = self._scripts[request.model] if request.model in self._scripts else None
-            steps = steps or self._scripts[None]
+            steps = self._scripts.get(request.model) or self._scripts[None]
             if steps:
                 step = steps.popleft()
             elif self.default is not None:
@@ -226,9 +225,9 @@ class _Player:
         sent = 0
         for event in self._events():
             if event.role == "content":
-                if self._strikes("midstream") and self.fault and sent == self.fault.after:
-                    if not await self._strike():
-                        return False
+                due = self.fault is not None and sent == self.fault.after
+                if due and self._strikes("midstream") and not await self._strike():
+                    return False
                 await asyncio.sleep(self.reply.gap_s)
                 sent += 1
             await self.wire.chunk(event.data)

@@ -6,7 +6,7 @@ its server-sent events).
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from .script import Reply, Status
 
@@ -80,7 +80,7 @@ def _kind(status: Status) -> str:
 class OpenAIShape:
     """``POST /v1/chat/completions``."""
 
-    _types = {
+    _types: ClassVar[dict[str, tuple[str, str | None]]] = {
         "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
         "quota": ("insufficient_quota", "insufficient_quota"),
         "context": ("invalid_request_error", "context_length_exceeded"),
@@ -172,13 +172,15 @@ class OpenAIShape:
         self, role: EventRole, model: str, delta: dict[str, Any], finish: str | None = None
     ) -> Event:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        return Event(role, f"data: {_dump({**self._head(model), 'choices': [choice]})}\n\n".encode())
+        return Event(
+            role, f"data: {_dump({**self._head(model), 'choices': [choice]})}\n\n".encode()
+        )
 
 
 class AnthropicShape:
     """``POST /v1/messages``."""
 
-    _types = {
+    _types: ClassVar[dict[str, str]] = {
         "rate_limit": "rate_limit_error",
         "quota": "billing_error",
         "context": "invalid_request_error",
@@ -189,7 +191,7 @@ class AnthropicShape:
         "not_found": "not_found_error",
         "server": "api_error",
     }
-    _finishes = {
+    _finishes: ClassVar[dict[str, str]] = {
         "stop": "end_turn",
         "tool_calls": "tool_use",
         "length": "max_tokens",
@@ -222,12 +224,17 @@ class AnthropicShape:
         found = [self._event("open", "message_start", message=start)]
         index = 0
         if pieces := reply.text_pieces():
-            block = {"type": "text", "text": ""}
+            text: dict[str, Any] = {"type": "text", "text": ""}
             deltas = [{"type": "text_delta", "text": p} for p in pieces]
-            found += self._block(index, block, deltas)
+            found += self._block(index, text, deltas)
             index += 1
         for call in reply.tool_calls:
-            block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
+            block: dict[str, Any] = {
+                "type": "tool_use",
+                "id": call.id,
+                "name": call.name,
+                "input": {},
+            }
             parts = _pieces(_dump(dict(call.arguments)))
             deltas = [{"type": "input_json_delta", "partial_json": p} for p in parts]
             found += self._block(index, block, deltas)
@@ -272,7 +279,9 @@ class AnthropicShape:
         self, index: int, block: dict[str, Any], deltas: list[dict[str, Any]]
     ) -> list[Event]:
         found = [self._event("open", "content_block_start", index=index, content_block=block)]
-        found += [self._event("content", "content_block_delta", index=index, delta=d) for d in deltas]
+        found += [
+            self._event("content", "content_block_delta", index=index, delta=d) for d in deltas
+        ]
         found.append(self._event("open", "content_block_stop", index=index))
         return found
 
