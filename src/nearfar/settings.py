@@ -26,8 +26,28 @@ from pydantic import (
 )
 
 from ._settings_problems import explain
-from ._settings_source import EnvironmentText, Source, read
+from ._settings_source import EnvironmentText, Source, dotted, read
 from .errors import ConfigurationError, StorageError
+
+__all__ = [
+    "EmbeddingSettings",
+    "Loaded",
+    "LocalOptions",
+    "LogSettings",
+    "ModelSettings",
+    "RetrievalSettings",
+    "Settings",
+    "Source",
+    "StorageSettings",
+    "dotted",
+    "find_file",
+    "home",
+    "json_schema",
+    "load",
+    "load_settings",
+    "read_source",
+    "resolve",
+]
 
 FILE_NAME = "nearfar.yaml"
 
@@ -159,8 +179,8 @@ class EmbeddingSettings(_Section):
     """Who runs the model: `local` is this machine."""
     model: ModelReference = "builtin"
     """`builtin`, or a folder with an ONNX embedding model."""
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
-    """Texts that are embedded in one go."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Texts that are embedded in one go. Small batches stay in the processor's cache."""
 
 
 class RetrievalSettings(_Section):
@@ -240,9 +260,23 @@ def find_file(path: str | Path | None = None) -> Path | None:
     return next((f for folder in candidates if (f := folder / FILE_NAME).is_file()), None)
 
 
+def read_source(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Source:
+    """What file and environment say, not yet checked. Raises ConfigurationError."""
+    return read(find_file(path), os.environ if environ is None else environ)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of nearfar.yaml."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Settings.model_json_schema(),
+        "title": "nearfar.yaml",
+    }
+
+
 def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
     """As ``load_settings``, with the source of every value."""
-    source = read(find_file(path), os.environ if environ is None else environ)
+    source = read_source(path, environ)
     base = source.file.parent if source.file else Path.cwd()
     try:
         settings = Settings.model_validate(source.tree, context={"base": base})

@@ -1,0 +1,173 @@
+"""Find workflows: by name (settings, built in, installed packages) or by place (file, module).
+
+A workflow may be given as a compiled graph, as a ``StateGraph`` (compiled here), or as a function
+that makes one of them, with no argument or with ``settings``.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
+
+from nearfar.errors import NearfarError, WorkflowError, WorkflowNotFoundError
+from nearfar.settings import Settings, resolve
+
+from .loading import load, parse_place
+
+ENTRY_POINT_GROUP = "nearfar.workflows"
+
+BUILT_IN = {"ask": "nearfar.graphs.ask:build_ask"}
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A workflow that was found; its code has not been loaded yet."""
+
+    name: str
+    origin: str  # "settings", "built-in", "package", "file" or "module"
+    reference: str
+    fetch: Callable[[], Any]
+
+    def graph(self, settings: Settings | None = None) -> Graph:
+        """Load it and compile it without a checkpointer. Raises WorkflowError."""
+        return _compiled(self._made(self.fetch(), settings))
+
+    def _made(self, value: Any, settings: Settings | None) -> Any:
+        if isinstance(value, StateGraph | Pregel) or not callable(value):
+            return self._checked(value)
+        options = {"settings": settings} if self._takes_settings(value) else {}
+        try:
+            return self._checked(value(**options))
+        except NearfarError:
+            raise
+        except Exception as error:  # a plugin boundary: the factory is the user's code
+            raise WorkflowError(
+                f"The function {self.reference} that makes the workflow failed: "
+                f"{type(error).__name__}: {error}",
+                remedy="Mend the function; it is called without arguments or with settings=.",
+                data={"name": self.name},
+            ) from error
+
+    def _takes_settings(self, factory: Callable[..., Any]) -> bool:
+        try:
+            parameters = inspect.signature(factory).parameters
+        except ValueError:  # some callables written in C have no signature
+            return False
+        empty = inspect.Parameter.empty
+        several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        needed = [
+            name
+            for name, p in parameters.items()
+            if p.default is empty and p.kind not in several and name != "settings"
+        ]
+        if needed:
+            raise WorkflowError(
+                f"{self.reference} needs {', '.join(needed)}, so it cannot be used as a workflow.",
+                remedy="A function that makes a workflow takes no argument, or settings.",
+                data={"name": self.name},
+            )
+        return "settings" in parameters
+
+    def _checked(self, value: Any) -> Any:
+        if isinstance(value, StateGraph | Pregel):
+            return value
+        if inspect.iscoroutine(value):
+            value.close()
+            raise self._not_a_graph("a coroutine; the function that makes a workflow is not async")
+        raise self._not_a_graph(f"a {type(value).__name__}")
+
+    def _not_a_graph(self, what: str) -> WorkflowError:
+        return WorkflowError(
+            f"{self.reference} is {what}, not a LangGraph graph.",
+            remedy="Name a StateGraph, a compiled graph, or a function that returns one.",
+            data={"name": self.name},
+        )
+
+
+def _compiled(value: Any) -> Graph:
+    if isinstance(value, StateGraph):
+        return value.compile()
+    if value.checkpointer is None:
+        return value  # type: ignore[no-any-return]  # a Pregel of the functional API works alike
+    return value.copy({"checkpointer": None})  # type: ignore[no-any-return]
+
+
+def names(settings: Settings | str | Path | None = None) -> list[str]:
+    """The names that ``find`` knows, sorted; nothing of theirs is loaded."""
+    return sorted({*resolve(settings).workflows, *BUILT_IN, *_installed()})
+
+
+def find(reference: str, settings: Settings | str | Path | None = None) -> Workflow:
+    """The workflow of that name or at that place; its code is loaded by ``Workflow.graph``.
+
+    A name is looked for in the settings, then among the built-in ones, then in the entry points
+    ``nearfar.workflows`` of installed packages. Raises WorkflowNotFoundError with near names.
+    """
+    chosen = resolve(settings)
+    if reference in chosen.workflows:
+        return _placed(reference, chosen.workflows[reference], "settings")
+    if reference in BUILT_IN:
+        return _placed(reference, BUILT_IN[reference], "built-in")
+    installed = _installed()
+    if reference in installed:
+        point = installed[reference]
+        return Workflow(reference, "package", point.value, lambda: _from_package(point))
+    place = parse_place(reference)
+    if place is not None:
+        return _placed(reference, reference, "file" if place.is_file else "module")
+    raise _unknown(reference, chosen)
+
+
+def workflow(name: str, settings: Settings | str | Path | None = None) -> Graph:
+    """The graph of that name or place, compiled without a checkpointer."""
+    chosen = resolve(settings)
+    return find(name, chosen).graph(chosen)
+
+
+def _placed(name: str, reference: str, origin: str) -> Workflow:
+    place = parse_place(reference)
+    if place is None:
+        raise WorkflowNotFoundError(
+            f"The workflow {name!r} stands for {reference!r}, which is neither FILE.py:ATTRIBUTE "
+            "nor package.module:ATTRIBUTE.",
+            remedy="Mend the entry under `workflows` in nearfar.yaml.",
+            data={"name": name, "known": []},
+        )
+    return Workflow(name, origin, str(place), lambda: load(place))
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def _from_package(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except Exception as error:  # a plugin boundary: the package may hold any code
+        owner = point.dist.name if point.dist else "an installed package"
+        raise WorkflowError(
+            f"The workflow {point.name!r} of {owner} cannot be loaded: "
+            f"{type(error).__name__}: {error}",
+            remedy=f"Update or remove {owner}.",
+            data={"name": point.name},
+        ) from error
+
+
+def _unknown(reference: str, settings: Settings) -> WorkflowNotFoundError:
+    known = names(settings)
+    near = difflib.get_close_matches(reference, known, n=1)
+    guess = f"Did you mean {near[0]}? " if near else ""
+    return WorkflowNotFoundError(
+        f"There is no workflow {reference!r}.",
+        remedy=f"{guess}Known: {', '.join(known)}; or name FILE.py:ATTRIBUTE.",
+        data={"name": reference, "known": known},
+    )
