@@ -36,6 +36,10 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │       ├── ContentFilteredError          NF-229  1     refused by the provider's filter
     │       ├── UpstreamFaultError            NF-230  1     the server failed or is overloaded
     │       └── BrokenReplyError              NF-231  1     the reply is not whole
+    ├── RouterError                           NF-240  1
+    │   ├── NoCandidateError                  NF-241  1     every candidate was passed over
+    │   ├── AllCandidatesFailedError          NF-242  1     each one that was asked failed
+    │   └── DeadlineExceededError             NF-243  1     the request's time is up
     ├── DocumentError                         NF-300  1
     │   ├── DocumentNotFoundError             NF-301  2
     │   ├── NoDocumentsError                  NF-302  2     a folder without readable files
@@ -355,6 +359,39 @@ class BrokenReplyError(UpstreamError):
 
     code = "NF-231"
     default_remedy = "Try again; what had come is on the error as `partial`."
+
+
+class RouterError(NearfarError):
+    """A router could not answer; data: ``receipt`` says who was considered and what each did.
+
+    ``partial`` holds what the caller already has of the answer; it is the user's content, and
+    therefore not in ``data``.
+    """
+
+    code = "NF-240"
+
+    partial: "AIMessageChunk | None" = None
+
+
+class NoCandidateError(RouterError):
+    """No candidate may or can take the request, before any was asked."""
+
+    code = "NF-241"
+    default_remedy = "The receipt says why each one was passed over; add a candidate that fits."
+
+
+class AllCandidatesFailedError(RouterError):
+    """Each candidate that was asked failed; ``__cause__`` is the first fault."""
+
+    code = "NF-242"
+    default_remedy = "The receipt lists every attempt and its fault."
+
+
+class DeadlineExceededError(RouterError):
+    """The deadline of the whole request passed; data: ``deadline_s``."""
+
+    code = "NF-243"
+    default_remedy = "Allow more time (deadline_s), or put quicker candidates first."
 
 
 class DocumentError(NearfarError):

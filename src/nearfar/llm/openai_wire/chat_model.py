@@ -14,10 +14,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SecretStr
 
 from nearfar.errors import BrokenReplyError, ContentFilteredError
-
+from nearfar.llm.faults import Origin
 from nearfar.llm.portal import portal
+
 from .client import Endpoint
-from .faults import Origin
 from .messages import chunk_of, message_of, to_wire, usage_of
 
 _SENT_AS_IS = (

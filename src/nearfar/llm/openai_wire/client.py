@@ -11,8 +11,7 @@ import aiohttp
 import orjson
 
 from nearfar.errors import BrokenReplyError
-
-from .faults import Origin
+from nearfar.llm.faults import Origin
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 64 * 1024 * 1024

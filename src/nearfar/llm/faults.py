@@ -1,18 +1,15 @@
-"""From what an OpenAI-shaped server says or does wrong to one of our errors."""
+"""From what a model server says or does wrong to one of our errors: one table for all of them."""
 
-import socket
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import aiohttp
 
 from nearfar.errors import (
     AuthenticationError,
     BrokenReplyError,
     ContentFilteredError,
     ContextTooLongError,
+    NearfarError,
     QuotaExhaustedError,
     RateLimitedError,
     RejectedRequestError,
@@ -22,7 +19,6 @@ from nearfar.errors import (
     UpstreamNotFoundError,
     UpstreamTimeoutError,
 )
-
 from nearfar.llm.retry_after import parse_retry_after
 
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "credit_exhausted"}
@@ -78,51 +74,107 @@ class Origin:
         kind, fault = _kind_of(status, detail)
         return self.error(kind, _words(detail) or "the server failed in mid-reply", fault)
 
-    def from_exception(self, error: BaseException, *, begun: bool) -> UpstreamError:
-        """The error of a transport's exception; ``begun``: the reply's headers had come."""
-        if isinstance(error, UpstreamError):
-            return error
-        if isinstance(error, TimeoutError) and not isinstance(
-            error, aiohttp.ConnectionTimeoutError
-        ):
+    def from_exception(self, error: BaseException, *, begun: bool) -> NearfarError:
+        """The error of any library's exception; ``begun``: something of the reply had come.
+
+        An error of ours is returned as it is. An SDK's exception often hides the transport's: the
+        first of the chain of causes that says something decides.
+        """
+        for link in _chain(error):
+            if isinstance(link, NearfarError):
+                return link
+            if (found := self._recognised(link, begun=begun)) is not None:
+                return found
+        return self.error(UpstreamFaultError, f"{type(error).__name__}: {_short(error)}", "unknown")
+
+    def _recognised(self, error: BaseException, *, begun: bool) -> UpstreamError | None:
+        names = _names(error)
+        for known, kind, message, fault in _TRANSPORT:
+            if names & known:
+                return self.error(kind, message, fault)
+        if names & _SILENT:
             fault = "stall" if begun else "silence"
             return self.error(UpstreamTimeoutError, "the server fell silent", fault)
-        for kinds, kind, message, fault in _BEFORE_A_REPLY:
-            if isinstance(error, kinds):
-                return self.error(kind, message, fault)
-        if begun:
+        if names & _BROKEN and begun:
             return self.error(BrokenReplyError, "the connection ended in mid-reply", "cut")
-        return self.error(UpstreamConnectionError, "the connection broke before a reply", "reset")
+        if names & _BROKEN:
+            words = "the connection broke before a reply"
+            return self.error(UpstreamConnectionError, words, "reset")
+        # google-genai calls it `code`; in other libraries that word means other things.
+        status = getattr(error, "code" if "google.APIError" in names else "status_code", None)
+        if isinstance(status, int) and 400 <= status < 600:
+            headers = getattr(getattr(error, "response", None), "headers", None) or {}
+            body = getattr(error, "body", None)
+            detail = body if isinstance(body, Mapping) else {"message": _short(error)}
+            return self.from_status(status, headers, detail)
+        return None
 
 
-_BEFORE_A_REPLY: tuple[
-    tuple[tuple[type[BaseException], ...], type[UpstreamError], str, str], ...
-] = (
+# By class name, so that no SDK has to be imported to recognise its exceptions. The names are those
+# of aiohttp, httpx, httpx2, requests and the standard library.
+_TRANSPORT: tuple[tuple[frozenset[str], type[UpstreamError], str, str], ...] = (
     (
-        (aiohttp.ConnectionTimeoutError,),
+        frozenset({"ConnectionTimeoutError", "ConnectTimeout"}),
         UpstreamTimeoutError,
         "no connection in time",
         "connect_timeout",
     ),
     (
-        (aiohttp.ClientConnectorDNSError, socket.gaierror),
+        frozenset({"ClientConnectorDNSError", "gaierror"}),
         UpstreamConnectionError,
         "the server's name is not known",
         "dns",
     ),
     (
-        (aiohttp.ClientSSLError, ssl.SSLError),
+        frozenset({"ClientSSLError", "SSLError"}),
         UpstreamConnectionError,
         "no trusted TLS connection could be made",
         "tls",
     ),
     (
-        (aiohttp.ClientConnectorError,),
+        frozenset({"ClientConnectorError", "ConnectError", "ConnectionRefusedError"}),
         UpstreamConnectionError,
         "the server refused the connection",
         "refused",
     ),
+    (
+        frozenset({"JSONDecodeError", "APIResponseValidationError"}),
+        BrokenReplyError,
+        "the reply is not what the protocol says",
+        "malformed",
+    ),
 )
+_SILENT = frozenset({"TimeoutError", "ReadTimeout", "WriteTimeout", "PoolTimeout"})
+_BROKEN = frozenset(
+    {
+        "aiohttp.ClientError",
+        "ConnectionError",
+        "NetworkError",
+        "ProtocolError",
+        "OSError",
+        "APIConnectionError",
+    }
+)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and its causes, the innermost first: the transport knows more than the SDK."""
+    links = [error]
+    while len(links) < 8 and (cause := links[-1].__cause__ or links[-1].__context__):
+        links.append(cause)
+    return reversed(links)
+
+
+def _names(error: BaseException) -> set[str]:
+    """The names of the error's classes, bare and with their package."""
+    kinds = type(error).__mro__
+    return {k.__name__ for k in kinds} | {
+        f"{k.__module__.split('.', 1)[0]}.{k.__name__}" for k in kinds
+    }
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _detail(body: Mapping[str, Any] | None) -> Mapping[str, Any]:

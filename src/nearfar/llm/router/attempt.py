@@ -1,0 +1,186 @@
+"""One try of one candidate: its stream, its limits, and whether what came is whole."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, UsageMetadata
+from langchain_core.messages.ai import add_usage
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableBinding
+
+from nearfar.errors import BrokenReplyError, UpstreamTimeoutError
+
+from .candidate import Candidate
+from .gates import Request
+
+_FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason")
+_SAYS_WHEN_DONE = frozenset(
+    {"openai", "openai-compatible", "anthropic", "google", "ollama", "local"}
+)
+"""Providers whose whole replies always say why they ended: one that does not say is cut."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: until the first token, between two chunks, and the moment (loop time) when all ends."""
+
+    first_token_s: float
+    stall_s: float
+    deadline: float
+
+
+class Attempt:
+    """Streams one candidate's reply. What the chunks carried besides content is kept here.
+
+    The router reads upstreams as streams even for ``invoke``, so that silence is noticed.
+    """
+
+    def __init__(self, candidate: Candidate, request: Request, limits: Limits) -> None:
+        self.candidate = candidate
+        self.request = request
+        self.limits = limits
+        self.usage: UsageMetadata | None = None
+        self.metadata: dict[str, Any] = {}
+        self.first_token_s: float | None = None
+        self.started = time.monotonic()
+
+    async def chunks(self, messages: Sequence[BaseMessage]) -> AsyncGenerator[AIMessageChunk, None]:
+        """Content chunks, without usage and metadata; raises a NearfarError for every fault."""
+        source = self._source(list(messages))
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(self._wait_until()):
+                        generation = await anext(source)
+                except StopAsyncIteration:
+                    break
+                chunk = self._keep(generation)
+                if _has_content(chunk):
+                    if self.first_token_s is None:
+                        self.first_token_s = time.monotonic() - self.started
+                    yield chunk
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        except Exception as error:
+            begun = self.first_token_s is not None
+            raise self.candidate.origin.from_exception(error, begun=begun) from error
+        finally:
+            await source.aclose()
+        self._check_whole()
+
+    # ------------------------------------------------------------------ reading
+
+    async def _source(
+        self, messages: list[BaseMessage]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        model, options = self._bound()
+        stop = options.pop("stop", None)
+        if _streams(model):
+            async for chunk in model._astream(messages, stop=stop, **options):  # noqa: SLF001
+                yield chunk
+            return
+        result = await model._agenerate(messages, stop=stop, **options)  # noqa: SLF001
+        yield ChatGenerationChunk(message=_as_chunk(result.generations[0].message))
+
+    def _bound(self) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The model below ``invoke``, and the options in the words of its own provider."""
+        options = dict(self.request.options)
+        model = self.candidate.model
+        if not self.request.tools:
+            return model, options
+        choice = options.pop("tool_choice", None)
+        extra = {} if choice is None else {"tool_choice": choice}
+        bound = model.bind_tools(list(self.request.tools), **extra)
+        if isinstance(bound, RunnableBinding) and isinstance(bound.bound, BaseChatModel):
+            return bound.bound, {**bound.kwargs, **options}
+        return model, {**options, "tools": list(self.request.tools), **extra}
+
+    def _wait_until(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self.first_token_s is None:
+            limit = now + self.limits.first_token_s - (time.monotonic() - self.started)
+        else:
+            limit = now + self.limits.stall_s
+        return min(limit, self.limits.deadline)
+
+    def _keep(self, generation: ChatGenerationChunk) -> AIMessageChunk:
+        """Take usage and metadata out of a chunk: they stand on the last one only."""
+        chunk = _as_chunk(generation.message)
+        if generation.generation_info:
+            self.metadata.update(generation.generation_info)
+        if chunk.usage_metadata:
+            self.usage = add_usage(self.usage, chunk.usage_metadata)
+        if chunk.response_metadata:
+            self.metadata.update(chunk.response_metadata)
+        return AIMessageChunk(
+            content=chunk.content,
+            tool_call_chunks=chunk.tool_call_chunks,
+            additional_kwargs=chunk.additional_kwargs,
+        )
+
+    # ------------------------------------------------------------------ judging
+
+    @property
+    def finish(self) -> str | None:
+        """Why the upstream says that it ended, in its own word."""
+        return next((str(v) for k in _FINISH_KEYS if (v := self.metadata.get(k))), None)
+
+    def _check_whole(self) -> None:
+        origin = self.candidate.origin
+        if self.first_token_s is None and self.finish is None:
+            raise origin.error(BrokenReplyError, "the reply is empty", "empty")
+        if self.finish is None and self.candidate.provider in _SAYS_WHEN_DONE:
+            words = "the stream ended without its end mark"
+            raise origin.error(BrokenReplyError, words, "no_end")
+
+    def _too_slow(self) -> Exception:
+        fault = "first_token" if self.first_token_s is None else "stall"
+        words = {
+            "first_token": f"no token within {self.limits.first_token_s:g} s",
+            "stall": f"nothing more for {self.limits.stall_s:g} s",
+        }[fault]
+        return self.candidate.origin.error(UpstreamTimeoutError, words, fault)
+
+
+def _streams(model: BaseChatModel) -> bool:
+    own = type(model)
+    return (
+        own._astream is not BaseChatModel._astream  # noqa: SLF001
+        or own._stream is not BaseChatModel._stream  # noqa: SLF001
+    )
+
+
+def _has_content(chunk: AIMessageChunk) -> bool:
+    return bool(chunk.content or chunk.tool_call_chunks or chunk.additional_kwargs)
+
+
+def _as_chunk(message: BaseMessage) -> AIMessageChunk:
+    if isinstance(message, AIMessageChunk):
+        return message
+    given = message if isinstance(message, AIMessage) else AIMessage(content=message.content)
+    pieces = [
+        {
+            "name": call["name"],
+            "args": _dump(call["args"]),
+            "id": call["id"],
+            "index": index,
+            "type": "tool_call_chunk",
+        }
+        for index, call in enumerate(given.tool_calls)
+    ]
+    return AIMessageChunk(
+        content=given.content,
+        tool_call_chunks=pieces,
+        usage_metadata=given.usage_metadata,
+        response_metadata=given.response_metadata,
+        additional_kwargs=given.additional_kwargs,
+    )
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
