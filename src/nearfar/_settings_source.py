@@ -18,6 +18,7 @@ KeyPath = tuple[str | int, ...]
 
 ENV_PREFIX = "NEARFAR__"
 MAX_NODES = 100_000  # aliases can multiply a small file without end
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _VARIABLE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([^}]*))?\}")
 
 
@@ -131,6 +132,8 @@ class _FileReader:
             raise self._error(node, path, "aliases make this value endless")
         self._open.add(id(node))
         try:
+            if not isinstance(node, yaml.ScalarNode) and node.tag not in _PLAIN_TAGS:
+                raise self._error(node, path, "a tag (`!...`) is not allowed here")
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, path)
             if isinstance(node, yaml.SequenceNode):

@@ -189,13 +189,21 @@ class RetrievalSettings(_Section):
     chunk_tokens: Annotated[int, Field(ge=16, le=4096)] = 200
     """Tokens in a passage, at most."""
     chunk_overlap: Annotated[int, Field(ge=0, le=2048)] = 40
-    """Tokens that a passage repeats from the one before."""
+    """Tokens that a passage repeats from the one before; at most half of `chunk_tokens` is used."""
     k: Annotated[int, Field(ge=1, le=1000)] = 8
     """Passages that a search returns."""
     fetch_k: Annotated[int, Field(ge=1, le=10_000)] = 40
     """Candidates that each ranking brings before they are joined."""
     max_file_mb: Annotated[float, Field(gt=0)] = 100
     """Files over this size, in MiB, are not read."""
+    max_pages: Annotated[int, Field(ge=1)] = 5000
+    """PDF files with more pages are not read."""
+    read_timeout_s: Annotated[float, Field(gt=0)] = 120
+    """Seconds that reading one file may take; then it is given up and reported."""
+    exclude: list[str] = []
+    """Patterns (`*.log`, `drafts/*`) of files and folders that are passed over in folders."""
+    cache_mb: Annotated[int, Field(ge=0)] = 1024
+    """Disk space, in MiB, for the indexes that `nearfar ask --docs` keeps; the oldest go first."""
 
 
 class StorageSettings(_Section):

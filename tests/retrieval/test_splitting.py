@@ -1,5 +1,6 @@
 """What holds for every passage, whatever the document."""
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nearfar.retrieval.graphemes import is_boundary
+from nearfar.retrieval.readers import DocumentText
 from nearfar.retrieval.readers.read import ReadLimits, read_bytes
 from nearfar.retrieval.splitting import split, split_spans
 
@@ -20,7 +22,7 @@ def offsets(text: str) -> list[tuple[int, int]]:
     return [found.span() for found in _WORD.finditer(text)]
 
 
-def document(text: str, name: str = "a.md"):
+def document(text: str, name: str = "a.md") -> DocumentText:
     return read_bytes(Path(name), text.encode(), ReadLimits())
 
 
@@ -109,7 +111,7 @@ def test_a_paragraph_that_goes_on_repeats_whole_sentences() -> None:
     text = " ".join(f"This is sentence number {n}." for n in range(60))
     passages = split(document(text), offsets, chunk_tokens=60, overlap_tokens=20)
     assert len(passages) > 3
-    for before, after in zip(passages, passages[1:], strict=False):
+    for before, after in itertools.pairwise(passages):
         shared = before.metadata["end"] - after.metadata["start"]
         assert shared > 0
         assert after.page_content.startswith("This is sentence number")

@@ -35,20 +35,20 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
     whatever a step raises undoes that step, and those before it stay.
     """
     applied = 0
-    while _apply_next(connection, migrations):
-        applied += 1
+    while _version(connection, migrations) < len(migrations):
+        applied += _apply_next(connection, migrations)
     return applied
 
 
-def _apply_next(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> bool:
-    if _version(connection, migrations) == len(migrations):
-        return False
+def _apply_next(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
+    """How many steps this call applied: none when another process was quicker."""
     with transaction(connection):
-        version = _version(connection, migrations)  # another process may have been quicker
-        if version < len(migrations):
-            migrations[version].apply(connection)
-            connection.execute(f"PRAGMA user_version = {version + 1}")
-    return True
+        version = _version(connection, migrations)
+        if version == len(migrations):
+            return 0
+        migrations[version].apply(connection)
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+    return 1
 
 
 def _version(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> int:

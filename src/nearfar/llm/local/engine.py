@@ -7,14 +7,14 @@ anew by the next one after it died. All methods may be called from any thread.
 import asyncio
 import atexit
 import itertools
+import logging
 import os
 import threading
 import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, Self
-
-import structlog
 
 from nearfar.errors import (
     EngineBusyError,
@@ -53,7 +53,7 @@ __all__ = [
 
 _FIRST_PAUSE_S = 0.5  # after a failed start; doubles with each further one
 _LONGEST_PAUSE_S = 30.0
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -82,7 +82,6 @@ class Engine:
     def __init__(self, options: EngineOptions) -> None:
         self.options = options.resolved()
         self._numbers = itertools.count(1)
-        self._worker: WorkerProcess | None = None
         self._counts = dict.fromkeys(
             ("requests", "cache_hits", "reused_tokens", "generated_tokens", "starts"), 0
         )
@@ -92,10 +91,11 @@ class Engine:
     def _clear(self) -> None:
         """Forget the worker: at the beginning, and in a forked child."""
         self._lock = threading.RLock()
-        self._worker = None
+        self._worker: WorkerProcess | None = None
         self._tickets: dict[int, Ticket] = {}
         self._infos: list[_Waiter] = []
         self._counters: dict[str, int] = {}
+        self._skipped: dict[str, str] = {}  # providers that a start did not survive
         self._failed_starts = 0
         self._failure: NearfarError | None = None
         self._not_before = 0.0
@@ -128,7 +128,8 @@ class Engine:
         """What is loaded and where it runs; loads it if need be. Blocks meanwhile."""
         waiter = _Waiter()
         self._ask_info(waiter)
-        waiter.event.wait()
+        while not waiter.event.wait(0.5):  # Windows lets no Ctrl-C through to a wait without limit
+            continue
         return self._told(waiter)
 
     async def ainfo(self) -> EngineInfo:
@@ -140,10 +141,16 @@ class Engine:
         await told.wait()
         return self._told(waiter)
 
+    @property
+    def provider(self) -> str | None:
+        """The execution provider in use; None while nothing is loaded. Starts nothing."""
+        worker = self._worker
+        return worker.info.provider if worker is not None and worker.info is not None else None
+
     def stats(self) -> EngineStats:
         """Counts so far; starts nothing."""
         with self._lock:
-            begun = sum(ticket.begun for ticket in self._tickets.values())
+            begun = sum(ticket.begun for ticket in list(self._tickets.values()))
             counts, now = self._counts, self._counters
             return EngineStats(
                 requests=counts["requests"],
@@ -160,9 +167,12 @@ class Engine:
     def close(self) -> None:
         """Stop the worker; running requests fail. A later request starts it again."""
         with self._lock:
-            worker = self._worker
+            worker, self._worker = self._worker, None
+            self._failed_starts, self._failure = 0, None
+            orphans = self._take_waiting()
         if worker is not None:
             worker.close()
+        orphans.fail(EngineCrashedError("The engine was closed.", data={"exit_code": None}))
 
     def _submit(self, ticket: Ticket) -> int:
         with self._lock:
@@ -218,7 +228,7 @@ class Engine:
             wait_s = self._not_before - time.monotonic()
             if self._failure is not None and wait_s > 0:
                 raise _again(self._failure, wait_s)
-            self._start({})
+            self._start(self._skipped)
         assert self._worker is not None  # noqa: S101 - started just now
         return self._worker
 
@@ -265,16 +275,19 @@ class Engine:
         assert worker is not None  # noqa: S101 - it is the one that spoke
         assert worker.info is not None  # noqa: S101 - set before the frame is passed on
         self._failed_starts, self._failure = 0, None
+        self._skipped = worker.skipped
         info = worker.info
         _log.info(
             "local model loaded",
-            model=str(self.options.model_path),
-            provider=info.provider,
-            passed_over={item.provider: item.reason for item in info.passed_over},
-            load_s=round(info.load_s, 3),
-            pid=info.pid,
+            extra={
+                "model": str(self.options.model_path),
+                "provider": info.provider,
+                "passed_over": {item.provider: item.reason for item in info.passed_over},
+                "load_s": round(info.load_s, 3),
+                "pid": info.pid,
+            },
         )
-        for number, ticket in self._tickets.items():
+        for number, ticket in list(self._tickets.items()):
             self._send_ticket(worker, number, ticket)
         for waiter in self._infos:
             waiter.info = info
@@ -283,34 +296,35 @@ class Engine:
 
     def _on_end(self, worker: WorkerProcess, error: NearfarError) -> None:
         with self._lock:
-            if self._worker is not worker:
+            if self._worker is not worker:  # closed: all is settled
                 return
-            self._counts["generated_tokens"] += self._counters.get("generated_tokens", 0)
-            self._counters = {}
             if worker.trying is not None and _provider_killed_it(error):
                 reason = f"The process did not survive trying it: {error.message}"
                 self._start({**worker.skipped, worker.trying: reason})
                 return
             self._worker = None
-            if worker.info is None and not worker.closed:
+            if worker.info is None:
                 pause = min(_FIRST_PAUSE_S * 2**self._failed_starts, _LONGEST_PAUSE_S)
                 self._failed_starts += 1
                 self._failure, self._not_before = error, time.monotonic() + pause
-            tickets, self._tickets = self._tickets, {}
-            waiters, self._infos = self._infos, []
-        if not worker.closed:
-            _log.warning(
-                "local model stopped",
-                model=str(self.options.model_path),
-                code=error.code,
-                reason=error.message,
-                stderr=worker.stderr_tail(),
-            )
-        for ticket in tickets.values():
-            ticket.deliver(_copy(error))
-        for waiter in waiters:
-            waiter.error = _copy(error)
-            waiter.tell()
+            orphans = self._take_waiting()
+        _log.warning(
+            "local model stopped",
+            extra={
+                "model": str(self.options.model_path),
+                "code": error.code,
+                "reason": error.message,
+                "stderr": worker.stderr_tail(),
+            },
+        )
+        orphans.fail(error)
+
+    def _take_waiting(self) -> "_Orphans":
+        """Everybody who waits for the worker that is no more."""
+        self._counts["generated_tokens"] += self._counters.get("generated_tokens", 0)
+        orphans = _Orphans(list(self._tickets.values()), self._infos)
+        self._tickets, self._infos, self._counters = {}, [], {}
+        return orphans
 
     def _after_fork(self) -> None:
         if self._worker is not None:
@@ -331,6 +345,22 @@ class _Waiter:
         self.event.set()
         if self._also is not None:
             self._also()
+
+
+@dataclass(frozen=True)
+class _Orphans:
+    """Requests and questions whose worker is gone."""
+
+    tickets: list[Ticket]
+    waiters: list[_Waiter]
+
+    def fail(self, error: NearfarError) -> None:
+        """Tell each of them, outside the engine's lock."""
+        for ticket in self.tickets:
+            ticket.deliver(_copy(error))
+        for waiter in self.waiters:
+            waiter.error = _copy(error)
+            waiter.tell()
 
 
 def _provider_killed_it(error: NearfarError) -> bool:

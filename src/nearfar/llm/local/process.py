@@ -5,6 +5,7 @@ blocking writes away from event loops; one collects standard error; one watches 
 Everything that happens to the worker ends in exactly one call of ``on_end``.
 """
 
+import contextlib
 import json
 import os
 import queue
@@ -29,15 +30,17 @@ from nearfar.errors import (
     NearfarError,
 )
 
-from .protocol import EngineInfo, EngineOptions, pack, read_frame
+from .protocol import EngineInfo, EngineOptions, FrameReader, pack, write_all
 
 _WATCH_S = 0.2
 _GRACE_S = 0.5  # for a worker to leave by itself when it is closed
 _STDERR_LINES = 20
+_MODULE = "nearfar.llm.local.worker"
+# With the parent's import paths behind its own, so that it finds what the parent found.
 _BOOT = (
-    "import json, sys; "
-    "sys.path.extend(p for p in json.loads(sys.argv.pop(1)) if p not in sys.path); "
-    "from nearfar.llm.local.worker.__main__ import main; main()"
+    "import json, runpy, sys; name = sys.argv[1]; "
+    "sys.path.extend(p for p in json.loads(sys.argv[2]) if p not in sys.path); "
+    "runpy.run_module(name, run_name='__main__')"
 )
 
 
@@ -60,17 +63,19 @@ class WorkerProcess:
         self._on_frame = on_frame
         self._on_end = on_end
         self._busy = busy
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[list[Any] | None] = queue.SimpleQueue()
         self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
         self._ending: NearfarError | None = None  # why we ended it, if we did
         self._closed = False
         self._waited_s = 0.0
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nearfar-worker", daemon=True)
 
     def start(self) -> None:
         """Start it, without waiting for anything."""
+        self.send(["load", self.options.to_wire(), self.skipped])
         self._thread.start()
 
     @property
@@ -89,7 +94,7 @@ class WorkerProcess:
 
     def send(self, frame: list[Any]) -> None:
         """Queue a frame; from any thread, never blocks."""
-        self._outbox.put(pack(frame))
+        self._outbox.put(frame)
 
     def rss_bytes(self) -> int:
         """Resident memory now; 0 if it is gone."""
@@ -118,7 +123,7 @@ class WorkerProcess:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if threading.current_thread() is not self._thread and self._thread.ident is not None:
+        if threading.current_thread() is not self._thread:
             self._thread.join(_GRACE_S)
 
     def abandon(self) -> None:
@@ -128,7 +133,7 @@ class WorkerProcess:
             return
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
-                os.close(pipe.fileno())
+                pipe.close()
         process.returncode = 0  # it is not ours to wait for
 
     def _run(self) -> None:
@@ -144,14 +149,16 @@ class WorkerProcess:
         failure: NearfarError | None = None
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         try:
-            while (frame := read_frame(process.stdout.read)) is not None:
+            frames = FrameReader(process.stdout.fileno())
+            while (frame := frames.read()) is not None:
                 self._waited_s = 0.0
                 failure = self._dispatch(frame) or failure
-        except (OSError, ValueError) as error:
-            failure = InternalError(f"The worker's pipe is out of step: {error}")
+        except Exception as error:  # noqa: BLE001 - nobody may be left waiting, whatever it is
+            failure = InternalError(f"The worker could not be understood: {error!r}")
             process.kill()
         self._outbox.put(None)
         code = process.wait()
+        self._ended.set()
         process.stdout.close()
         self._on_end(self, failure or self._ending or self._crash(code))
 
@@ -167,21 +174,15 @@ class WorkerProcess:
                 raise OSError("it was closed before it began")
             self._process = subprocess.Popen(
                 # -P: no file of the working directory can stand in for a module.
-                [sys.executable, "-P", "-c", _BOOT, paths],
+                [sys.executable, "-P", "-c", _BOOT, _MODULE, paths],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                bufsize=0,
                 env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
                 **more,
             )
-        self._outbox_first(["load", self.options.to_wire(), self.skipped])
         return self._process
-
-    def _outbox_first(self, frame: list[Any]) -> None:
-        waiting, self._outbox = self._outbox, queue.SimpleQueue()
-        self._outbox.put(pack(frame))
-        while not waiting.empty():
-            self._outbox.put(waiting.get())
 
     def _dispatch(self, frame: list[Any]) -> NearfarError | None:
         kind = frame[0]
@@ -208,30 +209,26 @@ class WorkerProcess:
 
     def _write(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None  # noqa: S101 - a pipe was asked for
-        try:
-            while (data := self._outbox.get()) is not None:
-                process.stdin.write(data)
-                process.stdin.flush()
-        except OSError:
-            pass  # it died; the reader says so
-        try:
-            process.stdin.close()
-        except OSError:
-            pass  # what was left to flush has nobody to read it
+        # When it died the reader says so.
+        with contextlib.suppress(OSError):
+            while (frame := self._outbox.get()) is not None:
+                write_all(process.stdin.fileno(), pack(frame))
+        process.stdin.close()
 
     def _collect_stderr(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None  # noqa: S101 - a pipe was asked for
-        with process.stderr as pipe:
-            for line in pipe:
+        rest = b""
+        while data := process.stderr.read(65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
                 self._stderr.append(line.decode("utf-8", "replace").rstrip()[:500])
+            rest = rest[-65536:]
+        process.stderr.close()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         before = time.monotonic()
         while process.poll() is None:
-            try:
-                process.wait(_WATCH_S)
-            except subprocess.TimeoutExpired:
-                pass
+            self._ended.wait(_WATCH_S)
             now = time.monotonic()
             # A machine that slept must not look like a worker that hung.
             self._waited_s += min(now - before, 2 * _WATCH_S)

@@ -17,7 +17,6 @@ import json
 import math
 import os
 import struct
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -223,21 +222,38 @@ def pack(frame: list[Any]) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def read_frame(read: Callable[[int], bytes]) -> list[Any] | None:
-    """The next frame, or None at the end of the pipe. ``read(n)`` gives n bytes, fewer at the end."""
-    head = read(4)
-    if len(head) < 4:
-        return None
-    (size,) = _LENGTH.unpack(head)
-    if size > MAX_FRAME_BYTES:
-        raise ValueError(f"A frame of {size} bytes: the pipe is out of step.")
-    body = read(size)
-    if len(body) < size:
-        return None
-    frame = json.loads(body)
-    if not isinstance(frame, list) or not frame:
-        raise ValueError("A frame that is no array.")
-    return frame
+class FrameReader:
+    """Frames from a descriptor. Unbuffered underneath: a daemon thread may sit in it at exit."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._buffer = bytearray()
+
+    def read(self) -> list[Any] | None:
+        """The next frame, or None at the end of the pipe. ValueError if the bytes are no frame."""
+        while True:
+            frame = self._next()
+            if frame is not None:
+                return frame
+            data = os.read(self._fd, 256 * 1024)
+            if not data:
+                return None
+            self._buffer += data
+
+    def _next(self) -> list[Any] | None:
+        if len(self._buffer) < _LENGTH.size:
+            return None
+        (size,) = _LENGTH.unpack_from(self._buffer)
+        if size > MAX_FRAME_BYTES:
+            raise ValueError(f"A frame of {size} bytes: the pipe is out of step.")
+        end = _LENGTH.size + size
+        if len(self._buffer) < end:
+            return None
+        frame = json.loads(self._buffer[_LENGTH.size : end])
+        del self._buffer[:end]
+        if not isinstance(frame, list) or not frame:
+            raise ValueError("A frame that is no array: the pipe is out of step.")
+        return frame
 
 
 def write_all(fd: int, data: bytes) -> None:

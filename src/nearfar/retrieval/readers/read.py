@@ -28,8 +28,8 @@ class ReadLimits:
 
     @property
     def max_bytes(self) -> int:
-        """``max_file_mb`` in bytes."""
-        return int(self.max_file_mb * 1_000_000)
+        """``max_file_mb``, which counts MiB, in bytes."""
+        return int(self.max_file_mb * 1_048_576)
 
 
 def read(path: str | Path, limits: ReadLimits | None = None) -> DocumentText:
@@ -52,9 +52,12 @@ def load(path: Path, limits: ReadLimits) -> bytes:
             if path.exists():
                 raise UnsupportedFormatError(f"{path} is not a file.", data=data)
             raise DocumentNotFoundError(f"{path} does not exist.", data=data)
-        with path.open("rb") as file:
-            content = file.read(limits.max_bytes + 1)
-            size = path.stat().st_size
+        size = path.stat().st_size
+        content = b""
+        if size <= limits.max_bytes:
+            with path.open("rb") as file:  # which may grow while it is read
+                content = file.read(limits.max_bytes + 1)
+            size = max(size, len(content))
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise DocumentNotFoundError(f"{path} does not exist.", data=data) from error
@@ -64,7 +67,7 @@ def load(path: Path, limits: ReadLimits) -> bytes:
             remedy="Check the file's permissions.",
             data=data | {"errno": error.errno},
         ) from error
-    if len(content) > limits.max_bytes:
+    if size > limits.max_bytes:
         raise DocumentTooLargeError(
             f"{path} has {size:,} bytes, over the limit of {limits.max_bytes:,}.",
             data=data | {"bytes": size, "limit_bytes": limits.max_bytes},

@@ -10,8 +10,15 @@ from typing import Any
 import psutil
 
 from nearfar.errors import ModelLoadError, NearfarError
+from nearfar.llm.local.protocol import (
+    EngineInfo,
+    EngineOptions,
+    FrameReader,
+    GenerationRequest,
+    pack,
+    write_all,
+)
 
-from ..protocol import EngineInfo, EngineOptions, GenerationRequest, pack, read_frame, write_all
 from .decoding import TokenText
 from .guidance import Grammars
 from .model import LoadedModel, as_nearfar_error, read_facts, read_tokenizer
@@ -19,6 +26,7 @@ from .providers import choose_provider
 from .scheduler import Scheduler
 from .session_cache import SessionCache
 
+_QUIET_S = 0.05  # after so long without a request there is time for preparations
 _ALIVE_S = 0.5  # a sign of life when there was nothing else to say
 
 
@@ -26,7 +34,7 @@ class Pipes:
     """Frames from and to the parent. When the parent is gone, so is this process."""
 
     def __init__(self, incoming: int, outgoing: int) -> None:
-        self._reader = os.fdopen(incoming, "rb")
+        self._incoming = FrameReader(incoming)
         self._outgoing = outgoing
         self._frames: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
         self.last_sent = time.monotonic()
@@ -35,7 +43,7 @@ class Pipes:
     def _read(self) -> None:
         # The main thread may be inside a native call that ends much later: nothing to wait for.
         try:
-            while (frame := read_frame(self._reader.read)) is not None:
+            while (frame := self._incoming.read()) is not None:
                 self._frames.put(frame)
         finally:
             os._exit(0)
@@ -61,13 +69,14 @@ class Pipes:
 def serve(pipes: Pipes) -> None:
     """Load what the first frame asks for, then answer requests until the parent closes the pipe."""
     frame = pipes.receive(None)
-    assert frame is not None and frame[0] == "load"  # noqa: S101 - the parent's first frame
+    assert frame is not None  # noqa: S101 - without a limit of time a frame came
     options, skipped = EngineOptions.from_wire(frame[1]), frame[2]
     try:
         scheduler, info = _load(options, skipped, pipes)
     except NearfarError as error:
         pipes.send(["failed", type(error).__name__, error.message, error.data])
         return
+    scheduler.prepare()
     pipes.send(["ready", info])
     while True:
         _take_frames(scheduler, pipes, wait=scheduler.idle)
@@ -81,7 +90,10 @@ def _between(scheduler: Scheduler, pipes: Pipes) -> None:
 
 
 def _take_frames(scheduler: Scheduler, pipes: Pipes, *, wait: bool) -> None:
-    frame = pipes.receive(None if wait else 0)
+    frame = pipes.receive(_QUIET_S if wait else 0)
+    if frame is None and wait:
+        scheduler.prepare()
+        frame = pipes.receive(None)
     while frame is not None:
         if frame[0] == "go":
             scheduler.submit(frame[1], GenerationRequest.from_wire(frame[2]))

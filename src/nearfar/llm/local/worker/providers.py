@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from nearfar.errors import ModelLoadError, NoProviderError
+from nearfar.llm.local.protocol import EngineOptions, PassedOver
 
-from ..protocol import EngineOptions, PassedOver
 from .model import LoadedModel, ModelFacts
 from .sampling import last_logits
 

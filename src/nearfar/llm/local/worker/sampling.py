@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..protocol import GenerationRequest
+from nearfar.llm.local.protocol import GenerationRequest
 
 Logits = npt.NDArray[np.float32]
 Bits = npt.NDArray[np.uint8]

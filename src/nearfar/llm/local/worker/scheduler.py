@@ -5,14 +5,15 @@ being computed, those who already speak get a few tokens per turn, because a por
 times as long as a token.
 """
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from nearfar.errors import ContextWindowError, InvalidParameterError, NearfarError
+from nearfar.llm.local.protocol import GenerationRequest
 
-from ..protocol import GenerationRequest
 from .decoding import StopFinder, TextStream, TokenText
 from .guidance import GrammarMask, Grammars
 from .model import LoadedModel, as_nearfar_error
@@ -99,6 +100,13 @@ class Scheduler:
     def idle(self) -> bool:
         """Nothing to do until a frame comes."""
         return not self._active and not self._queue
+
+    def prepare(self) -> None:
+        """Use a quiet moment for what the next request would have to wait for."""
+        try:
+            self._cache.prepare()
+        except Exception as error:  # noqa: BLE001 - native code; the next request tries again
+            sys.stderr.write(f"No state could be made in advance: {error}\n")
 
     def submit(self, number: int, request: GenerationRequest) -> None:
         """Take a request, or refuse it before anything is computed."""

@@ -92,11 +92,12 @@ class SessionCache:
         self._idle: list[Session] = []
         self._busy: list[Session] = []
         self._clock = itertools.count(1)
+        self._usual = _SMALLEST * 2
 
     @property
     def idle_count(self) -> int:
         """States that wait for a follow-up."""
-        return len(self._idle)
+        return sum(bool(session.tokens) for session in self._idle)
 
     @property
     def total_bytes(self) -> int:
@@ -149,9 +150,17 @@ class SessionCache:
                 raise
             self._idle.clear()  # what is cached must not stand in the way of what is asked
             generator = self._make(size)
+        self._usual = size
         session = Session(generator, size, cost)
         self._busy.append(session)
         return session
+
+    def prepare(self) -> None:
+        """Make an empty state in advance, if there is room: a request then need not wait for it."""
+        size = min(self._usual, self._window)
+        cost = self._estimate(size)
+        if all(session.stable for session in self._idle) and self.total_bytes + cost <= self._limit:
+            self._idle.insert(0, Session(self._make(size), size, cost))
 
     def release(self, session: Session) -> None:
         """Give a state back in good order; it may be kept. The newest is kept in any case."""

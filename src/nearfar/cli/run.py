@@ -1,0 +1,291 @@
+"""``nearfar run``: any workflow, with its inputs as flags."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nearfar.errors import UsageError, WorkflowInputError
+
+from .context import settings as current_settings
+from .output import console, emit_json, err_console, run_async
+
+if TYPE_CHECKING:
+    from nearfar.graphs.inputs import Field, InputSchema
+    from nearfar.graphs.running import Finished, Listener
+
+WAITING = 3
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command(
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_extra_args": True,
+        "help_option_names": [],
+    },
+    epilog="After the workflow's name its own inputs stand as flags: --FIELD VALUE. "
+    "`nearfar run WORKFLOW --help` lists them.",
+)
+def run(
+    context: typer.Context,
+    workflow: Annotated[
+        str | None,
+        typer.Argument(help="A name, FILE.py:ATTRIBUTE or package.module:ATTRIBUTE."),
+    ] = None,
+    *,
+    input_file: Annotated[
+        str | None,
+        typer.Option("--input", metavar="FILE|-", help="The input as JSON; - is standard input."),
+    ] = None,
+    thread: Annotated[
+        str | None, typer.Option(help="Keep the state under this name, and go on from it.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="VALUE", help="Answer what the thread waits for: text or JSON."),
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print the model's words as they come.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    show_help: Annotated[
+        bool, typer.Option("--help", help="Show this message, or the workflow's inputs.")
+    ] = False,
+) -> None:
+    """Run a workflow and print its output.
+
+    Exit code 3: it waits for a person; --thread T --resume VALUE answers.
+    """
+    if workflow is None or workflow.startswith("-"):
+        if show_help:
+            typer.echo(context.get_help())
+            return
+        raise UsageError(
+            "The workflow comes first: nearfar run WORKFLOW [--FIELD VALUE ...].",
+            remedy=f"Known: {', '.join(_names())}; or name FILE.py:ATTRIBUTE.",
+        )
+    if show_help:
+        _print_inputs(workflow)
+        return
+    if resume is not None and thread is None:
+        raise UsageError("--resume answers a thread.", remedy="Name it with --thread T.")
+    values = _values(workflow, input_file, context.args)
+    finished = _run(workflow, values, thread, resume, stream=stream, as_json=as_json)
+    if finished.status == "waiting":
+        raise typer.Exit(WAITING)
+
+
+def _names() -> list[str]:
+    from nearfar.graphs.registry import names
+
+    return names(current_settings())
+
+
+def _schema(workflow: str) -> "InputSchema":
+    from nearfar.graphs.inputs import input_schema
+    from nearfar.graphs.registry import find
+
+    settings = current_settings()
+    return input_schema(find(workflow, settings).graph(settings))
+
+
+def _values(workflow: str, input_file: str | None, args: list[str]) -> Any:
+    """The file's values with those of the flags over them; None when there are neither."""
+    values = None if input_file is None else _read_input(input_file)
+    if not args:
+        return values
+    from nearfar.graphs.inputs import from_flags
+
+    schema = _schema(workflow)
+    flags = from_flags(schema, split_flags(args, schema))
+    if values is None:
+        return flags
+    if not isinstance(values, dict):
+        raise UsageError(
+            "The input file holds no JSON object, so flags cannot add to it.",
+            remedy="Use either the file or flags.",
+        )
+    return {**values, **flags}
+
+
+def _read_input(name: str) -> Any:
+    try:
+        text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        return json.loads(text)
+    except OSError as error:
+        raise UsageError(
+            f"The input file {name} cannot be read: {error.strerror or error}.",
+            remedy="Check the path.",
+        ) from None
+    except UnicodeDecodeError:
+        raise _bad_input(name, "it is not UTF-8 text") from None
+    except ValueError as error:
+        raise _bad_input(name, f"it is not JSON ({error})") from None
+
+
+def _bad_input(name: str, why: str) -> WorkflowInputError:
+    source = "Standard input" if name == "-" else f"The input file {name}"
+    return WorkflowInputError(f"{source} cannot be used: {why}.", data={"fields": []})
+
+
+def split_flags(args: list[str], schema: "InputSchema") -> list[tuple[str, str | None]]:
+    """``--name value``, ``--name=value`` and ``--yes-or-no`` as pairs of name and text.
+
+    A list takes all values up to the next flag; a yes/no field takes a value only when true or
+    false follows.
+    """
+    pairs: list[tuple[str, str | None]] = []
+    waiting = list(args)
+    while waiting:
+        arg = waiting.pop(0)
+        if not arg.startswith("--") or arg == "--":
+            raise UsageError(
+                f"{arg!r} stands where a flag is expected.",
+                remedy="Write inputs as --FIELD VALUE; quote values with spaces.",
+            )
+        name, has_value, value = arg[2:].partition("=")
+        found = schema.get(name)
+        if has_value:
+            pairs.append((name, value))
+        elif found is not None and found.kind == "array":
+            pairs.extend((name, text) for text in _take_all(waiting) or [None])
+        elif _takes_next(found, name, waiting):
+            pairs.append((name, waiting.pop(0)))
+        else:
+            pairs.append((name, None))
+    return pairs
+
+
+def _takes_next(found: "Field | None", name: str, waiting: list[str]) -> bool:
+    if not waiting or _is_flag(waiting[0]):
+        return False
+    if found is None:
+        return not name.startswith("no-")
+    return found.kind != "boolean" or waiting[0].lower() in {"true", "false", "yes", "no"}
+
+
+def _take_all(waiting: list[str]) -> list[str | None]:
+    taken: list[str | None] = []
+    while waiting and not _is_flag(waiting[0]):
+        taken.append(waiting.pop(0))
+    return taken
+
+
+def _is_flag(text: str) -> bool:
+    name = text[2:].partition("=")[0]
+    return text.startswith("--") and " " not in name and bool(name)
+
+
+def _run(
+    workflow: str,
+    values: Any,
+    thread: str | None,
+    resume: str | None,
+    *,
+    stream: bool,
+    as_json: bool,
+) -> "Finished":
+    from nearfar.graphs.registry import find
+    from nearfar.graphs.running import run_once
+
+    settings = current_settings()
+    screen = _Screen(stream=stream, as_json=as_json)
+    finished = run_async(
+        run_once(
+            find(workflow, settings),
+            values,
+            settings,
+            thread_id=thread,
+            resume=None if resume is None else _json_or_text(resume),
+            listener=screen.listener(),
+        )
+    )
+    screen.show(finished)
+    return finished
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+class _Screen:
+    """Tokens to standard output (or nowhere with ``--json``), steps and status to standard error."""
+
+    def __init__(self, *, stream: bool, as_json: bool) -> None:
+        self._stream = stream
+        self._as_json = as_json
+        self._written = False
+
+    def listener(self) -> "Listener":
+        from nearfar.graphs.running import Listener
+
+        tokens = self._token if self._stream and not self._as_json else None
+        steps = self._step if self._stream or sys.stderr.isatty() else None
+        return Listener(on_token=tokens, on_step=steps)
+
+    def _token(self, text: str) -> None:
+        self._written = True
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def _step(self, name: str) -> None:
+        if not self._written:
+            sys.stderr.write(f"{name} ...\n")
+
+    def show(self, finished: "Finished") -> None:
+        if self._as_json:
+            emit_json(finished.to_dict())
+            return
+        if self._written:
+            sys.stdout.write("\n")
+        elif isinstance(finished.output, str):
+            console().print(finished.output, markup=False, soft_wrap=True)
+        else:
+            text = json.dumps(finished.output, indent=2, ensure_ascii=False)
+            console().print(text, markup=False, soft_wrap=True)
+        if finished.status == "waiting":
+            _show_questions(finished)
+
+
+def _show_questions(finished: "Finished") -> None:
+    err = err_console()
+    for question in finished.output["__interrupt__"]:
+        value = question["value"]
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        err.print(f"Waiting for an answer: {text}", markup=False, soft_wrap=True)
+    err.print(f"Answer with: --thread {finished.thread_id} --resume VALUE", markup=False)
+
+
+def _print_inputs(workflow: str) -> None:
+    schema = _schema(workflow)
+    out = console()
+    out.print(f"Usage: nearfar run {workflow} [--FIELD VALUE ...] [OPTIONS]\n", markup=False)
+    if schema.fields is None:
+        out.print("It takes one value: --input FILE|- with JSON.", markup=False)
+    elif schema.fields:
+        out.print("Inputs:")
+        rows = [(f"{f.flag} {f.type_text}", _notes(f)) for f in schema.fields]
+        width = max(len(left) for left, _ in rows) + 2
+        for left, right in rows:
+            out.print(f"  {left:<{width}}{right}".rstrip(), markup=False, soft_wrap=True)
+    else:
+        out.print("It takes no input.")
+    out.print(
+        "\nOptions: --input FILE|-, --thread T, --resume VALUE, --stream, --json", markup=False
+    )
+
+
+def _notes(found: "Field") -> str:
+    notes = [found.description] if found.description else []
+    if found.required:
+        notes.append("(required)")
+    elif found.default not in (None, "", [], {}):
+        notes.append(f"(default: {found.default})")
+    return " ".join(notes)
