@@ -1,28 +1,21 @@
 """One try of one candidate: its stream, its limits, and whether what came is whole."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, UsageMetadata
-from langchain_core.messages.ai import add_usage
+from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableBinding
 
-from nearfar.errors import BrokenReplyError, UpstreamTimeoutError
+from nearfar.errors import UpstreamTimeoutError
+from nearfar.llm.reply import ReplyReader, as_chunk
 
 from .candidate import Candidate
 from .gates import Request
-
-_FINISH_KEYS = ("finish_reason", "stop_reason", "done_reason")
-_SAYS_WHEN_DONE = frozenset(
-    {"openai", "openai-compatible", "anthropic", "google", "ollama", "local"}
-)
-"""Providers whose whole replies always say why they ended: one that does not say is cut."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class Limits:
 
 
 class Attempt:
-    """Streams one candidate's reply. What the chunks carried besides content is kept here.
+    """Streams one candidate's reply.
 
     The router reads upstreams as streams even for ``invoke``, so that silence is noticed.
     """
@@ -44,8 +37,7 @@ class Attempt:
         self.candidate = candidate
         self.request = request
         self.limits = limits
-        self.usage: UsageMetadata | None = None
-        self.metadata: dict[str, Any] = {}
+        self.reply = ReplyReader(candidate.origin)
         self.first_token_s: float | None = None
         self.started = time.monotonic()
 
@@ -59,8 +51,8 @@ class Attempt:
                         generation = await anext(source)
                 except StopAsyncIteration:
                     break
-                chunk = self._keep(generation)
-                if _has_content(chunk):
+                chunk = self.reply.take(generation)
+                if chunk is not None:
                     if self.first_token_s is None:
                         self.first_token_s = time.monotonic() - self.started
                     yield chunk
@@ -71,9 +63,7 @@ class Attempt:
             raise self.candidate.origin.from_exception(error, begun=begun) from error
         finally:
             await source.aclose()
-        self._check_whole()
-
-    # ------------------------------------------------------------------ reading
+        self.reply.check_whole()
 
     async def _source(
         self, messages: list[BaseMessage]
@@ -85,7 +75,7 @@ class Attempt:
                 yield chunk
             return
         result = await model._agenerate(messages, stop=stop, **options)  # noqa: SLF001
-        yield ChatGenerationChunk(message=_as_chunk(result.generations[0].message))
+        yield ChatGenerationChunk(message=as_chunk(result.generations[0].message))
 
     def _bound(self) -> tuple[BaseChatModel, dict[str, Any]]:
         """The model below ``invoke``, and the options in the words of its own provider."""
@@ -108,36 +98,6 @@ class Attempt:
             limit = now + self.limits.stall_s
         return min(limit, self.limits.deadline)
 
-    def _keep(self, generation: ChatGenerationChunk) -> AIMessageChunk:
-        """Take usage and metadata out of a chunk: they stand on the last one only."""
-        chunk = _as_chunk(generation.message)
-        if generation.generation_info:
-            self.metadata.update(generation.generation_info)
-        if chunk.usage_metadata:
-            self.usage = add_usage(self.usage, chunk.usage_metadata)
-        if chunk.response_metadata:
-            self.metadata.update(chunk.response_metadata)
-        return AIMessageChunk(
-            content=chunk.content,
-            tool_call_chunks=chunk.tool_call_chunks,
-            additional_kwargs=chunk.additional_kwargs,
-        )
-
-    # ------------------------------------------------------------------ judging
-
-    @property
-    def finish(self) -> str | None:
-        """Why the upstream says that it ended, in its own word."""
-        return next((str(v) for k in _FINISH_KEYS if (v := self.metadata.get(k))), None)
-
-    def _check_whole(self) -> None:
-        origin = self.candidate.origin
-        if self.first_token_s is None and self.finish is None:
-            raise origin.error(BrokenReplyError, "the reply is empty", "empty")
-        if self.finish is None and self.candidate.provider in _SAYS_WHEN_DONE:
-            words = "the stream ended without its end mark"
-            raise origin.error(BrokenReplyError, words, "no_end")
-
     def _too_slow(self) -> Exception:
         fault = "first_token" if self.first_token_s is None else "stall"
         words = {
@@ -153,34 +113,3 @@ def _streams(model: BaseChatModel) -> bool:
         own._astream is not BaseChatModel._astream  # noqa: SLF001
         or own._stream is not BaseChatModel._stream  # noqa: SLF001
     )
-
-
-def _has_content(chunk: AIMessageChunk) -> bool:
-    return bool(chunk.content or chunk.tool_call_chunks or chunk.additional_kwargs)
-
-
-def _as_chunk(message: BaseMessage) -> AIMessageChunk:
-    if isinstance(message, AIMessageChunk):
-        return message
-    given = message if isinstance(message, AIMessage) else AIMessage(content=message.content)
-    pieces = [
-        {
-            "name": call["name"],
-            "args": _dump(call["args"]),
-            "id": call["id"],
-            "index": index,
-            "type": "tool_call_chunk",
-        }
-        for index, call in enumerate(given.tool_calls)
-    ]
-    return AIMessageChunk(
-        content=given.content,
-        tool_call_chunks=pieces,
-        usage_metadata=given.usage_metadata,
-        response_metadata=given.response_metadata,
-        additional_kwargs=given.additional_kwargs,
-    )
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)

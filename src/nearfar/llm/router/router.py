@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -15,6 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from nearfar.llm.portal import portal
+from nearfar.llm.reply import joined
 
 from .candidate import Candidate
 from .gates import Request
@@ -93,7 +94,7 @@ class Router(BaseChatModel):
     ) -> ChatResult:
         run = self._run(messages, stop, kwargs, hold=True)
         chunks = [chunk async for chunk in run.chunks()]
-        message = _joined(chunks)
+        message = joined(chunks)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _stream(
@@ -149,16 +150,3 @@ class Router(BaseChatModel):
         ordered = list(self.policy(request, able))
         receipt.in_order(ordered)
         return Run(request, ordered, self.options, receipt, hold=hold, rng=self._rng)
-
-
-def _joined(chunks: list[AIMessageChunk]) -> AIMessage:
-    """One message of all chunks; calls whose arguments are not JSON are invalid, as LangChain has it."""
-    whole = chunks[0] if len(chunks) == 1 else chunks[0] + chunks[1:]
-    return AIMessage(
-        content=whole.content,
-        additional_kwargs=whole.additional_kwargs,
-        tool_calls=whole.tool_calls,
-        invalid_tool_calls=whole.invalid_tool_calls,
-        usage_metadata=whole.usage_metadata,
-        response_metadata=whole.response_metadata,
-    )

@@ -182,19 +182,7 @@ class Run:
         candidate.breaker.succeeded(slow=slow)
         self.receipt.tried(attempt, None, None)
         self.receipt.answered(candidate)
-        metadata = {
-            **attempt.metadata,
-            "model_name": attempt.metadata.get("model_name") or candidate.model_id,
-            "finish_reason": attempt.finish or "stop",
-            "provider": attempt.metadata.get("provider") or candidate.provider,
-            "nearfar": self.receipt.to_dict(),
-        }
-        return AIMessageChunk(
-            content="",
-            usage_metadata=attempt.usage,
-            response_metadata=metadata,
-            chunk_position="last",
-        )
+        return attempt.reply.last(nearfar=self.receipt.to_dict())
 
     # ------------------------------------------------------------------ ends
 
