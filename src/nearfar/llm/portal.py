@@ -3,11 +3,16 @@
 import asyncio
 import atexit
 import os
+import queue
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+_Item = tuple[T, None] | tuple[None, BaseException] | None
+"""An item, an error, or the end."""
 
 
 class Portal:
@@ -28,28 +33,41 @@ class Portal:
             future.cancel()
             raise
 
-    def iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
+    async def acall(self, work: Coroutine[Any, Any, T]) -> T:
+        """As ``call``, from a coroutine on any loop; cancelling it cancels ``work``."""
+        home = self._running()
+        if home is asyncio.get_running_loop():
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, home))
+
+    def iterate(self, source: AsyncGenerator[T, None]) -> Iterator[T]:
         """Yield from ``source``; leaving early closes it."""
-
-        async def step() -> tuple[bool, T | None]:
-            try:
-                return True, await anext(source)
-            except StopAsyncIteration:
-                return False, None
-
-        async def close() -> None:
-            closing = getattr(source, "aclose", None)
-            if closing is not None:
-                await closing()
-
+        items: queue.SimpleQueue[_Item[T]] = queue.SimpleQueue()
+        pump = asyncio.run_coroutine_threadsafe(_pump(source, items.put), self._running())
         try:
-            while True:
-                more, item = self.call(step())
-                if not more:
-                    return
-                yield item  # type: ignore[misc]  # `more` says that it is an item
+            while (item := items.get()) is not None:
+                yield _unwrapped(item)
         finally:
-            self.call(close())
+            pump.cancel()
+
+    async def aiterate(self, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """As ``iterate``, from a coroutine on any loop."""
+        home, here = self._running(), asyncio.get_running_loop()
+        items: asyncio.Queue[_Item[T]] = asyncio.Queue()
+
+        def put(item: _Item[T]) -> None:
+            here.call_soon_threadsafe(items.put_nowait, item)
+
+        if home is here:
+            pump: Future[None] | asyncio.Task[None]
+            pump = asyncio.create_task(_pump(source, items.put_nowait))
+        else:
+            pump = asyncio.run_coroutine_threadsafe(_pump(source, put), home)
+        try:
+            while (item := await items.get()) is not None:
+                yield _unwrapped(item)
+        finally:
+            pump.cancel()
 
     def close(self) -> None:
         """Stop the loop: what runs on it is cancelled, and connections that it holds are closed."""
@@ -73,6 +91,25 @@ class Portal:
                 )
                 self._thread.start()
             return self._loop
+
+
+async def _pump(source: AsyncGenerator[T, None], put: Callable[[_Item[T]], None]) -> None:
+    """Carry ``source`` over to where ``put`` leads, its error and its end too."""
+    try:
+        async with aclosing(source):
+            async for item in source:
+                put((item, None))
+    except Exception as error:  # noqa: BLE001  (it is raised where the items are read)
+        put((None, error))
+    else:
+        put(None)
+
+
+def _unwrapped(item: tuple[T, None] | tuple[None, BaseException]) -> T:
+    value, error = item
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]  # without an error it is an item
 
 
 async def _wind_up() -> None:

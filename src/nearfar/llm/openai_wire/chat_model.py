@@ -1,6 +1,6 @@
 """The chat model: LangChain's interface over a few hundred bytes of JSON."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -151,7 +151,7 @@ class OpenAIWireChatModel(BaseChatModel):
         stop: list[str] | None = None,
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
         body = self._body(messages, stop, kwargs)
         body["stream"] = True
         body.setdefault("stream_options", {"include_usage": True})

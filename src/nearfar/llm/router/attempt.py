@@ -84,7 +84,7 @@ class Attempt:
         if not self.request.tools:
             return model, options
         choice = options.pop("tool_choice", None)
-        extra = {} if choice is None else {"tool_choice": choice}
+        extra: dict[str, Any] = {} if choice is None else {"tool_choice": choice}
         bound = model.bind_tools(list(self.request.tools), **extra)
         if isinstance(bound, RunnableBinding) and isinstance(bound.bound, BaseChatModel):
             return bound.bound, {**bound.kwargs, **options}
