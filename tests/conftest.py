@@ -54,7 +54,6 @@ def home_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 def tiny_model() -> Path:
     """The folder of the chat model that comes with the package."""
     from nearfar.llm.local.catalog import find_model
-
     from nearfar.settings import Settings
 
     return Path(find_model("builtin", Settings()).folder)

@@ -51,7 +51,8 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── IndexNotFoundError                NF-310  2
     │   ├── IndexLockedError                  NF-311  1     another program writes to it
     │   ├── IndexDamagedError                 NF-312  1
-    │   └── EmbedderMismatchError             NF-313  2     made by another embedding model
+    │   ├── EmbedderMismatchError             NF-313  2     made by another embedding model
+    │   └── MetadataError                     NF-314  2     metadata or a filter that cannot be used
     ├── StorageError                          NF-400  1
     │   ├── DiskFullError                     NF-401  1
     │   ├── DatabaseError                     NF-402  1
@@ -483,6 +484,13 @@ class EmbedderMismatchError(DocumentError):
     code = "NF-313"
     exit_code = 2
     default_remedy = "Use the embedding model that made the index, or make the index anew."
+
+
+class MetadataError(DocumentError):
+    """Metadata that is not JSON, or a filter that cannot be understood; data: ``pointer``."""
+
+    code = "NF-314"
+    exit_code = 2
 
 
 class StorageError(NearfarError):

@@ -1,6 +1,9 @@
 """Runs probes one after another; one that fails, hangs or breaks does not stop the rest."""
 
+import contextvars
+import os
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -61,10 +64,15 @@ def _run(probe: Probe, on_check: Callable[[Check], None] | None) -> list[Check]:
             for check in probe.run():
                 outcome.add(check, on_check)
         except Exception as error:  # noqa: BLE001  # whatever breaks is what doctor is asked to show
+            if os.environ.get("NEARFAR_DEBUG"):
+                traceback.print_exc()
             outcome.add(failed(probe.name, error), on_check)
 
     # A daemon: a call that hangs in native code must not keep the program from ending.
-    thread = threading.Thread(target=work, name=f"doctor {probe.name}", daemon=True)
+    context = contextvars.copy_context()  # holds, for example, which settings file was asked for
+    thread = threading.Thread(
+        target=context.run, args=(work,), name=f"doctor {probe.name}", daemon=True
+    )
     thread.start()
     thread.join(probe.limit_s)
     if thread.is_alive():

@@ -43,3 +43,14 @@ def made_up_prompt(engine: Engine, length: int, *, seed: int = 0) -> list[int]:
     low, high = info.vocab_size // 10, max(2, info.vocab_size * 9 // 10)
     ids: list[int] = np.random.default_rng(seed).integers(low, high, length).tolist()
     return ids
+
+
+def steady_speed(engine: Engine, *, prompt: int, tokens: int) -> Speed:
+    """After a warm-up, with a prompt nobody has seen; tried again if the reply ends too early."""
+    generate(engine, made_up_prompt(engine, prompt, seed=1), 4)
+    runs = []
+    for seed in range(2, 5):
+        runs.append(generate(engine, made_up_prompt(engine, prompt, seed=seed), tokens))
+        if runs[-1].tokens > tokens // 2:
+            return runs[-1]
+    return max(runs, key=lambda run: run.tokens)

@@ -1,7 +1,27 @@
 """Everything that turns messages into a reply, and texts into vectors."""
 
-# `embeddings` the function shares its name with its module. Importing it here, at once, lets the
-# function win whichever of the two is asked for first.
-from .embeddings import LocalEmbeddings, embeddings
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["LocalEmbeddings", "embeddings"]
+if TYPE_CHECKING:
+    from .embeddings import LocalEmbeddings, embeddings
+    from .factory import chat_model, supports_grammar
+    from .local.chat_model import LocalChatModel
+
+__all__ = ["LocalChatModel", "LocalEmbeddings", "chat_model", "embeddings", "supports_grammar"]
+
+_HOMES = {
+    "LocalChatModel": ".local.chat_model",
+    "LocalEmbeddings": ".embeddings",
+    "chat_model": ".factory",
+    "embeddings": ".embeddings",
+    "supports_grammar": ".factory",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name from its module when it is first used: they load LangChain."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name], __name__), name)

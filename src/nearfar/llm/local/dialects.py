@@ -82,7 +82,7 @@ class Dialect:
     also_opened_by: tuple[str, ...] = ()  # markers that some releases write in the opener's place
     id_prefix: str = "call_"
     id_chars: int = 24
-    special: frozenset[str] = frozenset()  # delimiters that are special tokens of this tokenizer
+    special: tuple[tuple[str, int], ...] = ()  # delimiters that are one token, and its id
     needs_prompt: bool = False  # the template does not list tools: `tool_prompt` must
 
     @property
@@ -174,7 +174,7 @@ _ALIASES: Final = {"qwen": "hermes", "llama": "llama3", "phi4-mini": "phi-4-mini
 
 def detect(
     template: str,
-    special_tokens: Collection[str] = (),
+    special_ids: Mapping[str, int] | None = None,
     declared: str | None = None,
     *,
     json_separators: tuple[str, str] | None = None,
@@ -183,8 +183,8 @@ def detect(
 
     Args:
         template: the chat template's source; "" where there is none.
-        special_tokens: the tokenizer's tokens that are marked special (added tokens that are not
-            marked so are ordinary text to the decoder, and do not belong here).
+        special_ids: all added tokens of the tokenizer and their ids, marked special or not (Qwen
+            does not mark its delimiters so, and llguidance takes them for special anyway).
         declared: the dialect's name, where the folder declares it; it wins.
         json_separators: the declared (item, key) separators; read off the template if None.
 
@@ -192,7 +192,8 @@ def detect(
         ModelLoadError: if ``declared`` is no dialect.
 
     """
-    name = _ALIASES.get(declared, declared) if declared else _recognise(template, special_tokens)
+    special = special_ids or {}
+    name = _ALIASES.get(declared, declared) if declared else _recognise(template, special)
     if name not in DIALECTS:
         raise ModelLoadError(
             f"The model declares the tool-call dialect {declared!r}, which is not known.",
@@ -209,7 +210,7 @@ def detect(
         between=between,
         item_separator=item,
         key_separator=key,
-        special=frozenset(special_tokens) & {dialect.opener, dialect.closer},
+        special=tuple((m, special[m]) for m in (dialect.opener, dialect.closer) if m in special),
         needs_prompt=not re.search(r"\btools\b", template),
     )
 

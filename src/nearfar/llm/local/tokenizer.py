@@ -70,6 +70,10 @@ class TextTokenizer:
         added = self._whole.get_added_tokens_decoder()
         self.special_ids: dict[str, int] = {token.content: id_ for id_, token in added.items()}
         """All added tokens by their text, the model's control tokens among them."""
+        self.marked_special: dict[str, int] = {
+            token.content: id_ for id_, token in added.items() if token.special
+        }
+        """The tokens that a decoder leaves out of the text."""
         unknown = getattr(self._whole.model, "unk_token", None) or _UNKNOWN  # what text may become
         self._controls = {
             id_: token

@@ -24,6 +24,10 @@ from .read import ReadLimits, load, read_bytes
 
 _MEMORY_LIMIT = 3 << 30  # bytes of address space; where the system has such a limit
 _GRACE_S = 5.0  # for the start of the process, and for its own limits to act first
+_BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
+    " from nearfar.retrieval.readers.process import main; main()"
+)
 _APART = frozenset({"pdf", "docx", "html"})
 
 
@@ -80,7 +84,7 @@ class ReaderProcess:
             "max_pages": limits.max_pages,
             "timeout_s": limits.timeout_s,
         }
-        assert process.stdin is not None  # noqa: S101 - opened as a pipe
+        assert process.stdin is not None  # noqa: S101 - a pipe was asked for
         try:
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
@@ -108,14 +112,8 @@ class ReaderProcess:
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self._replies = queue.SimpleQueue()
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "nearfar.retrieval.readers.process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            )
-            assert self._process.stdout is not None  # noqa: S101 - opened as a pipe
+            self._process = _start()
+            assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
             threading.Thread(
                 target=_forward,
                 args=(self._process.stdout, self._replies),
@@ -141,6 +139,21 @@ class ReaderProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    paths = json.dumps([os.path.abspath(path or ".") for path in sys.path])  # noqa: PTH100
+    more: dict[str, Any] = {"process_group": 0}  # so that a terminal's Ctrl-C is ours alone
+    if sys.platform == "win32":
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        more = {"creationflags": flags}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", _BOOT, paths],  # -P: no file here can stand in for a module
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        **more,
+    )
 
 
 def _forward(pipe: BinaryIO, replies: "queue.SimpleQueue[bytes]") -> None:
@@ -204,15 +217,8 @@ def _limit_memory() -> None:
 
 
 def main() -> None:
-    """Serve the parent on standard input and output; Ctrl-C is the parent's affair."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Serve the parent on standard input and output."""
     _limit_memory()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a parser prints must not get between the replies
     _serve(sys.stdin.buffer, replies)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,7 @@
 """Streamed text equals the text of all tokens at once, and stop strings are found wherever cut."""
 
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,7 +120,7 @@ def test_incomplete_characters_are_held_back(byte_level: TokenText) -> None:
 
 def cut(text: str, places: list[int]) -> list[str]:
     borders = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
-    return [text[a:b] for a, b in zip(borders, borders[1:], strict=False)]
+    return [text[a:b] for a, b in pairwise(borders)]
 
 
 def run_finder(pieces: list[str], stops: list[str]) -> tuple[str, str | None]:

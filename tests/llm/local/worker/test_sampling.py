@@ -1,5 +1,7 @@
 """Sampling follows its parameters, and its seed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,11 +12,11 @@ SIZE = 5000
 LOGITS = np.random.default_rng(0).normal(0, 3, SIZE).astype(np.float32)
 
 
-def sampler(prompt: tuple[int, ...] = (1,), **values: float) -> Sampler:
-    return Sampler(GenerationRequest(prompt, 10, **values), SIZE)  # type: ignore[arg-type]
+def sampler(*, prompt: tuple[int, ...] = (1,), **values: Any) -> Sampler:
+    return Sampler(GenerationRequest(prompt, 10, **values), SIZE)
 
 
-def draws(count: int = 300, **values: float) -> list[int]:
+def draws(count: int = 300, **values: Any) -> list[int]:
     chooser = sampler(seed=5, **values)
     return [chooser.choose(LOGITS, None) for _ in range(count)]
 
@@ -73,7 +75,8 @@ def test_draws_follow_the_probabilities() -> None:
 def test_a_mask_leaves_only_what_it_allows() -> None:
     allowed = np.zeros(SIZE, dtype=np.uint8)
     allowed[[5, 17]] = 1
-    for values in ({}, {"temperature": 3.0}, {"temperature": 3.0, "top_p": 0.5, "top_k": 40}):
+    plain: dict[str, Any] = {}
+    for values in (plain, {"temperature": 3.0}, {"temperature": 3.0, "top_p": 0.5, "top_k": 40}):
         assert sampler(**values).choose(LOGITS, allowed) in (5, 17)
 
 

@@ -7,7 +7,6 @@ on the position alone, and a state is reused only up to a border that was reache
 Then the native calls that lead to a token are the same, call for call, with and without reuse.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -47,7 +46,6 @@ class Session:
     size_bytes: int
     tokens: list[int] = field(default_factory=list)
     stable: int = 0
-    used: int = 0
 
     def append(self, tokens: Sequence[int]) -> None:
         """Compute on; the list follows only when the native call came back."""
@@ -61,15 +59,21 @@ class Session:
             del self.tokens[length:]
         self.stable = min(self.stable, length)
 
-    def shared(self, prompt: Sequence[int], portion: int) -> int:
-        """How many tokens of ``prompt`` this state can serve; never the last one."""
-        limit = min(self.stable, len(prompt) - 1)
-        reached = 0
-        while (border := next_border(reached, portion)) <= limit:
-            if self.tokens[reached:border] != prompt[reached:border]:
+    def shared(self, prompt: Sequence[int], portion: int) -> tuple[int, int]:
+        """How many tokens of ``prompt`` this state can serve, and how many it would lose by it.
+
+        Never serves the last token: its logits are asked for. What the prompt itself will put
+        back is not lost.
+        """
+        limit = min(self.stable, len(prompt))
+        agreed = usable = 0
+        while (border := next_border(agreed, portion)) <= limit:
+            if self.tokens[agreed:border] != prompt[agreed:border]:
                 break
-            reached = border
-        return reached
+            agreed = border
+            if border < len(prompt):
+                usable = border
+        return usable, self.stable - agreed
 
 
 class SessionCache:
@@ -89,9 +93,8 @@ class SessionCache:
         self._limit = limit_bytes
         self._portion = portion
         self._window = window
-        self._idle: list[Session] = []
+        self._idle: list[Session] = []  # least recently used first
         self._busy: list[Session] = []
-        self._clock = itertools.count(1)
         self._usual = _SMALLEST * 2
 
     @property
@@ -117,30 +120,31 @@ class SessionCache:
     def _take(self, prompt: list[int], need: int) -> tuple[Session, int]:
         size = bucket(need, self._portion, self._window)
         cost = self._estimate(size)
-        best, shared = self._best(prompt, need)
         while True:
+            roomy = self.total_bytes + cost <= self._limit
+            best, shared, lost = self._best(prompt, need)
             if best is not None:
-                lost = best.stable - shared
-                roomy = self.total_bytes + cost <= self._limit
-                if lost <= shared // 4 or (not roomy and (lost <= shared or best is self._idle[0])):
+                worth = shared // 4 if roomy else shared
+                if lost <= worth or (not roomy and best is self._idle[0]):
                     self._idle.remove(best)
                     self._busy.append(best)
                     return best, shared
-            if self.total_bytes + cost <= self._limit or not self._idle:
+            if roomy or not self._idle:
                 return self._new(size, cost), 0
             self._idle.pop(0)
-            best, shared = self._best(prompt, need)
 
-    def _best(self, prompt: list[int], need: int) -> tuple[Session | None, int]:
-        """The idle state that shares most; of equals the one that loses least by being taken."""
-        fitting = [session for session in self._idle if session.capacity >= need]
-        ranked = [(session.shared(prompt, self._portion), session) for session in fitting]
-        if not ranked:
-            return None, 0
-        shared, best = max(
-            ranked, key=lambda item: (item[0], -item[1].stable, -item[1].capacity, -item[1].used)
-        )
-        return best, shared
+    def _best(self, prompt: list[int], need: int) -> tuple[Session | None, int, int]:
+        """The idle state that shares most, how much, and what is lost by taking it."""
+        best: tuple[Session | None, int, int] = (None, 0, 0)
+        rank: tuple[int, ...] | None = None
+        for session in self._idle:
+            if session.capacity < need:
+                continue
+            shared, lost = session.shared(prompt, self._portion)
+            mine = (shared, -lost, -session.capacity)
+            if rank is None or mine > rank:
+                best, rank = (session, shared, lost), mine
+        return best
 
     def _new(self, size: int, cost: int) -> Session:
         try:
@@ -167,7 +171,6 @@ class SessionCache:
         self._busy.remove(session)
         if self._limit <= 0 or len(session.generator) != len(session.tokens):
             return
-        session.used = next(self._clock)
         self._idle.append(session)
         while len(self._idle) > 1 and self.total_bytes > self._limit:
             self._idle.pop(0)
