@@ -6,6 +6,8 @@ metadata on one last chunk in the same words. The providers' classes keep their 
 that belong to one event loop, so they all run on the loop of ``portal``, whoever calls.
 """
 
+import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -34,6 +36,7 @@ class FarChatModel(BaseChatModel):
     build: Callable[[], BaseChatModel] = Field(exclude=True, repr=False)
     """Makes the provider's model with its retries off; called at the first use."""
     _made: BaseChatModel | None = PrivateAttr(default=None)
+    _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
     @property
     def _llm_type(self) -> str:
@@ -113,7 +116,7 @@ class FarChatModel(BaseChatModel):
     ) -> ChatResult:
         reply = ReplyReader(self._origin)
         try:
-            result = await self._inner()._agenerate(messages, stop=stop, **options)  # noqa: SLF001
+            result = await (await self._ready())._agenerate(messages, stop=stop, **options)  # noqa: SLF001
         except Exception as error:
             raise self._origin.from_exception(error, begun=False) from error
         first = result.generations[0]
@@ -128,7 +131,7 @@ class FarChatModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         reply = ReplyReader(self._origin)
-        source = self._inner()._astream(messages, stop=stop, **options)  # noqa: SLF001
+        source = (await self._ready())._astream(messages, stop=stop, **options)  # noqa: SLF001
         try:
             async for generation in source:
                 message = reply.take(generation)
@@ -145,7 +148,12 @@ class FarChatModel(BaseChatModel):
     def _origin(self) -> Origin:
         return Origin(self.provider, self.model_name)
 
+    async def _ready(self) -> BaseChatModel:
+        """The provider's model; importing its package takes a second, and is not done on the loop."""
+        return self._made or await asyncio.to_thread(self._inner)
+
     def _inner(self) -> BaseChatModel:
-        if self._made is None:
-            self._made = self.build()
-        return self._made
+        with self._lock:
+            if self._made is None:
+                self._made = self.build()
+            return self._made

@@ -46,7 +46,7 @@ class Receipt:
         """An attempt is over."""
         entry: dict[str, Any] = {
             "candidate": attempt.candidate.name,
-            "model": attempt.candidate.model_id,
+            "model": attempt.reply.metadata.get("model_name") or attempt.candidate.model_id,
             "outcome": "failed" if error else "answered",
             "started_s": round(attempt.started - self.started, 4),
             "ended_s": self.elapsed_s(),

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessageChunk
@@ -41,7 +41,7 @@ class _Place:
     tries: int = 0
     ready_at: float = 0.0
     out: bool = False
-    admitted: bool = field(default=False)
+    again: bool = False
 
 
 class Run:
@@ -103,7 +103,10 @@ class Run:
             if now >= self._deadline:
                 raise self._late()
             left = [p for p in self._places if not p.out and p.tries <= self.options.retries]
-            ready = [p for p in left if p.ready_at <= now]
+            # One that failed waits until all others have had their turn, unless it may go at once.
+            ready = sorted(
+                (p for p in left if p.ready_at <= now), key=lambda p: (not p.again, p.tries)
+            )
             for place in ready:
                 if place.candidate.breaker.admit():
                     return place
@@ -123,6 +126,7 @@ class Run:
 
     def _attempt(self, place: _Place) -> Attempt:
         place.tries += 1
+        place.again = False
         place.candidate.active += 1
         limits = Limits(self.options.first_token_s, self.options.stall_s, self._deadline)
         return Attempt(place.candidate, self.request, limits)
@@ -156,6 +160,8 @@ class Run:
             pause = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (place.tries - 1))
             jitter = self._rng.uniform(0, pause)
             place.ready_at = asyncio.get_running_loop().time() + max(wait or 0.0, jitter)
+        else:
+            place.again = True
 
     def _only_larger(self, candidate: Candidate) -> None:
         window = candidate.takes.max_input_tokens
