@@ -24,7 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from ._settings_far import ModelProfile, Price, RouterSettings
+from ._settings_far import ModelProfile, Price
+from ._settings_far import RouterSettings as RouterSettings
 from ._settings_problems import explain
 from ._settings_section import Section as _Section
 from ._settings_source import EnvironmentText, Source, dotted, read

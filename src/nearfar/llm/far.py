@@ -150,7 +150,8 @@ class FarChatModel(BaseChatModel):
 
     async def _ready(self) -> BaseChatModel:
         """The provider's model; importing its package takes a second, and is not done on the loop."""
-        return self._made or await asyncio.to_thread(self._inner)
+        made = self._made
+        return made if made is not None else await asyncio.to_thread(self._inner)
 
     def _inner(self) -> BaseChatModel:
         with self._lock:
