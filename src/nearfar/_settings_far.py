@@ -67,3 +67,22 @@ class RouterSettings(Section):
     """When an upstream that keeps failing is left alone."""
     midstream: Literal["continue", "hold", "error"] = "continue"
     """A fault after tokens went out: go on with whoever can, hold all back until whole, or fail."""
+    budget: str | None = None
+    """The name of the budget that requests are paid from; unset: nothing is limited."""
+
+
+class BudgetSettings(Section):
+    """What may be spent on models elsewhere."""
+
+    limit_usd: Annotated[Decimal, Field(ge=0, le=1_000_000)]
+    """USD for each period; calls that could cost more than what is left are not made."""
+    per: Literal["run", "day", "month", "total"] = "day"
+    """The period; days and months are those of UTC, a run is one run of a workflow."""
+    on_exhausted: Literal["stop", "ask", "local"] = "stop"
+    """Then: fail (stop), fail so that a graph can ask a person (ask), or use local models only (local)."""
+    max_output_tokens: Annotated[int, Field(ge=1)] = 8192
+    """The longest reply where a request sets no limit: less is asked for when less is left."""
+    alert_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.8, 1.0)
+    """Shares of the limit at which a warning is logged, once for each period."""
+    on_alert: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
+    """A function `package.module:function` that is called with each such alert."""

@@ -39,7 +39,9 @@ programs: sizes, names, paths; never a secret and never the user's text).
     ├── RouterError                           NF-240  1
     │   ├── NoCandidateError                  NF-241  1     every candidate was passed over
     │   ├── AllCandidatesFailedError          NF-242  1     each one that was asked failed
-    │   └── DeadlineExceededError             NF-243  1     the request's time is up
+    │   ├── DeadlineExceededError             NF-243  1     the request's time is up
+    │   ├── BudgetExhaustedError              NF-260  4     the budget does not allow the call
+    │   └── UnknownPriceError                 NF-261  2     a budget applies, and no price is known
     ├── DocumentError                         NF-300  1
     │   ├── DocumentNotFoundError             NF-301  2
     │   ├── NoDocumentsError                  NF-302  2     a folder without readable files
@@ -63,7 +65,7 @@ programs: sizes, names, paths; never a secret and never the user's text).
         ├── WorkflowInputError                NF-502  2
         └── WorkflowFailedError               NF-503  1
 
-The exit codes are those of the command line: 1 failed, 2 usage or configuration.
+The exit codes are those of the command line: 1 failed, 2 usage or configuration, 4 budget exhausted.
 """
 
 from collections.abc import Mapping
@@ -393,6 +395,29 @@ class DeadlineExceededError(RouterError):
 
     code = "NF-243"
     default_remedy = "Allow more time (deadline_s), or put quicker candidates first."
+
+
+class BudgetExhaustedError(RouterError):
+    """The budget does not allow the call, and none was made.
+
+    Data: ``budget``, ``period``, ``on_exhausted``, ``limit_usd``, ``spent_usd``, ``needed_usd``. With
+    ``on_exhausted`` "ask" a graph can ask a person, allow more, and call again.
+    """
+
+    code = "NF-260"
+    exit_code = 4
+    default_remedy = (
+        "Wait for the next period, raise limit_usd, or allow more for this one with "
+        "`nearfar costs allow`; `nearfar costs budget` shows what was spent."
+    )
+
+
+class UnknownPriceError(RouterError):
+    """A budget applies, and nobody knows what the model costs; data: ``model``, ``provider``."""
+
+    code = "NF-261"
+    exit_code = 2
+    default_remedy = "Give the model a price: {input, output} in its settings; 0 if it is free."
 
 
 class DocumentError(NearfarError):

@@ -24,20 +24,25 @@ from pydantic import (
     model_validator,
 )
 
-from ._settings_far import ModelProfile, Price
-from ._settings_far import RouterSettings as RouterSettings
+from ._settings_far import BreakerSettings, BudgetSettings, ModelProfile, Price, RouterSettings
 from ._settings_problems import explain
 from ._settings_section import Section as _Section
 from ._settings_source import EnvironmentText, Source, dotted, read
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
+    "FILE_NAME",
+    "BreakerSettings",
+    "BudgetSettings",
     "EmbeddingSettings",
     "Loaded",
     "LocalOptions",
     "LogSettings",
+    "ModelProfile",
     "ModelSettings",
+    "Price",
     "RetrievalSettings",
+    "RouterSettings",
     "Settings",
     "Source",
     "StorageSettings",
@@ -241,6 +246,8 @@ class Settings(_Section):
     """Chat models by name; the one called `default` is used when no name is given."""
     routers: dict[str, RouterSettings] = Field(default={})
     """Routers by name; the one called `default` is used when no name is given."""
+    budgets: dict[str, BudgetSettings] = Field(default={})
+    """Budgets by name; a router names the one that its requests are paid from."""
     embeddings: dict[str, EmbeddingSettings] = Field(default={})
     """Embedding models by name; the one called `default` is used when no name is given."""
     local: LocalOptions = LocalOptions()
@@ -262,6 +269,8 @@ class Settings(_Section):
             for candidate in router.candidates:
                 if candidate not in self.models and candidate != "builtin":
                     raise ValueError(f"the router {name!r} names {candidate!r}, which is no model")
+            if router.budget is not None and router.budget not in self.budgets:
+                raise ValueError(f"the router {name!r} names {router.budget!r}, which is no budget")
         return self
 
     def local_options(self, name: str | None = None) -> LocalOptions:

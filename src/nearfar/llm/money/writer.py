@@ -1,0 +1,125 @@
+"""A thread that writes what nobody waits for; what was put is written before the program ends."""
+
+import atexit
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from nearfar.errors import NearfarError
+from nearfar.storage import transaction
+
+from .book import open_ledger
+
+_log = logging.getLogger(__name__)
+
+Job = Callable[[sqlite3.Connection], object]
+_BATCH = 500
+
+
+class Writer:
+    """Takes jobs from any thread and runs them in order, many to a transaction.
+
+    A job that cannot be written is logged and lost: a reply is not withheld because the disk is full.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._jobs: queue.SimpleQueue[Job | threading.Event | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._closing = False
+
+    def put(self, job: Job) -> None:
+        """Have ``job`` run soon; at the end of the program, now."""
+        if self._closing:
+            with closing(open_ledger(self._path)) as connection:
+                _run(connection, [job])
+            return
+        if self._thread is None or self._pid != os.getpid():
+            self._start()
+        self._jobs.put(job)
+
+    def flush(self, timeout_s: float = 30.0) -> bool:
+        """Wait until all that was put before is written; False when that took too long."""
+        if self._thread is None or self._pid != os.getpid():
+            return True
+        done = threading.Event()
+        self._jobs.put(done)
+        return done.wait(timeout_s)
+
+    def close(self) -> None:
+        """Write what is left and end the thread."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            self._closing = True
+        atexit.unregister(self.close)
+        if thread is not None and self._pid == os.getpid():
+            self._jobs.put(None)
+            thread.join(60)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is not None and self._pid == os.getpid():
+                return
+            self._jobs = queue.SimpleQueue()  # in a forked child the parent writes what it had
+            self._pid = os.getpid()
+            self._thread = threading.Thread(
+                target=self._work, args=(self._jobs,), name="nearfar-ledger", daemon=True
+            )
+            self._thread.start()
+            atexit.unregister(self.close)
+            atexit.register(self.close)
+
+    def _work(self, jobs: "queue.SimpleQueue[Job | threading.Event | None]") -> None:
+        connection: sqlite3.Connection | None = None
+        try:
+            while (batch := _next(jobs)) is not None:
+                work = [item for item in batch if not isinstance(item, threading.Event)]
+                try:
+                    connection = connection or open_ledger(self._path)
+                    _run(connection, work)
+                except NearfarError as error:
+                    _log.warning(
+                        "the ledger could not be written",
+                        extra={"lost": len(work), "reason": error.message},
+                    )
+                for item in batch:
+                    if isinstance(item, threading.Event):
+                        item.set()
+        finally:
+            if connection is not None:
+                connection.close()
+
+
+def _next(
+    jobs: "queue.SimpleQueue[Job | threading.Event | None]",
+) -> list[Job | threading.Event] | None:
+    """What waits, at least one; None at the end, when all before it has been given out."""
+    first = jobs.get()
+    if first is None:
+        return None
+    batch: list[Job | threading.Event] = [first]
+    while len(batch) < _BATCH:
+        try:
+            item = jobs.get_nowait()
+        except queue.Empty:
+            break
+        if item is None:
+            jobs.put(None)
+            break
+        batch.append(item)
+    return batch
+
+
+def _run(connection: sqlite3.Connection, work: list[Job]) -> None:
+    if not work:
+        return
+    with transaction(connection):
+        for job in work:
+            job(connection)
