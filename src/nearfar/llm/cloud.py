@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models import BaseChatModel, ModelProfile
@@ -30,6 +31,8 @@ class Provider:
     variables: tuple[str, ...]
     """Environment variables that usually hold the key, the first that is set is used."""
     build: Callable[[ModelSettings, SecretStr | None], BaseChatModel]
+    pool: Callable[[Any], Any]
+    """Its HTTP client, with an ``aclose``."""
 
 
 def _openai(settings: ModelSettings, key: SecretStr | None) -> BaseChatModel:
@@ -49,7 +52,7 @@ def _anthropic(settings: ModelSettings, key: SecretStr | None) -> BaseChatModel:
     from langchain_anthropic import ChatAnthropic
 
     address = {"base_url": settings.base_url} if settings.base_url else {}
-    return ChatAnthropic(  # type: ignore[call-arg]  # its fields are known by their aliases
+    return ChatAnthropic(
         model=settings.model, api_key=key, max_retries=0, timeout=TIMEOUT_S, **address
     )
 
@@ -79,13 +82,33 @@ def _ollama(settings: ModelSettings, key: SecretStr | None) -> BaseChatModel:
 
 
 PROVIDERS: dict[str, Provider] = {
-    "openai": Provider("langchain_openai", None, ("OPENAI_API_KEY",), _openai),
-    "openai-compatible": Provider("langchain_openai", None, (), _openai),
-    "anthropic": Provider("langchain_anthropic", None, ("ANTHROPIC_API_KEY",), _anthropic),
-    "google": Provider(
-        "langchain_google_genai", "google", ("GOOGLE_API_KEY", "GEMINI_API_KEY"), _google
+    "openai": Provider(
+        "langchain_openai",
+        None,
+        ("OPENAI_API_KEY",),
+        _openai,
+        attrgetter("root_async_client._client"),
     ),
-    "ollama": Provider("langchain_ollama", "ollama", (), _ollama),
+    "openai-compatible": Provider(
+        "langchain_openai", None, (), _openai, attrgetter("root_async_client._client")
+    ),
+    "anthropic": Provider(
+        "langchain_anthropic",
+        None,
+        ("ANTHROPIC_API_KEY",),
+        _anthropic,
+        attrgetter("_async_client._client"),
+    ),
+    "google": Provider(
+        "langchain_google_genai",
+        "google",
+        ("GOOGLE_API_KEY", "GEMINI_API_KEY"),
+        _google,
+        attrgetter("client.aio"),
+    ),
+    "ollama": Provider(
+        "langchain_ollama", "ollama", (), _ollama, attrgetter("_async_client._client")
+    ),
 }
 
 
@@ -116,6 +139,7 @@ def cloud_model(name: str, settings: ModelSettings) -> BaseChatModel:
         provider=settings.provider,
         model_name=settings.model,
         build=lambda: provider.build(settings, key),
+        pool=provider.pool,
         profile=profile,
     )
 
@@ -139,10 +163,13 @@ def _key_from(variables: tuple[str, ...]) -> SecretStr | None:
 def _profile(settings: ModelSettings) -> ModelProfile:
     """What the settings say, in LangChain's words; nothing is guessed."""
     said = settings.profile
-    words = {
-        "max_input_tokens": said.max_input_tokens,
-        "tool_calling": said.tool_calling,
-        "image_inputs": said.vision,
-        "structured_output": said.json_output,
-    }
-    return ModelProfile(**{k: v for k, v in words.items() if v is not None})  # type: ignore[typeddict-item]
+    words: ModelProfile = {}
+    if said.max_input_tokens is not None:
+        words["max_input_tokens"] = said.max_input_tokens
+    if said.tool_calling is not None:
+        words["tool_calling"] = said.tool_calling
+    if said.vision is not None:
+        words["image_inputs"] = said.vision
+    if said.json_output is not None:
+        words["structured_output"] = said.json_output
+    return words

@@ -35,6 +35,8 @@ class FarChatModel(BaseChatModel):
     model_name: str
     build: Callable[[], BaseChatModel] = Field(exclude=True, repr=False)
     """Makes the provider's model with its retries off; called at the first use."""
+    pool: Callable[[Any], Any] = Field(exclude=True, repr=False)
+    """The HTTP client of the provider's model, which keeps connections open; closed with the program."""
     _made: BaseChatModel | None = PrivateAttr(default=None)
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
 
@@ -148,13 +150,18 @@ class FarChatModel(BaseChatModel):
     def _origin(self) -> Origin:
         return Origin(self.provider, self.model_name)
 
+    async def aprepare(self) -> None:
+        """Make the provider's model; importing its package takes a second, and is not done on a loop."""
+        await self._ready()
+
     async def _ready(self) -> BaseChatModel:
-        """The provider's model; importing its package takes a second, and is not done on the loop."""
         made = self._made
         return made if made is not None else await asyncio.to_thread(self._inner)
 
     def _inner(self) -> BaseChatModel:
         with self._lock:
             if self._made is None:
-                self._made = self.build()
+                made = self.build()
+                portal.at_close(self.pool(made).aclose)
+                self._made = made
             return self._made

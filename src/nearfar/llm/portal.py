@@ -5,7 +5,7 @@ import atexit
 import os
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import aclosing
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._closers: set[Callable[[], Awaitable[None]]] = set()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` to its end; its error is raised here. Ctrl-C cancels it."""
@@ -69,14 +70,20 @@ class Portal:
         finally:
             pump.cancel()
 
+    def at_close(self, closer: Callable[[], Awaitable[None]]) -> None:
+        """Await ``closer`` on the loop before it stops: for pools of connections that live on it."""
+        with self._lock:
+            self._closers.add(closer)
+
     def close(self) -> None:
         """Stop the loop: what runs on it is cancelled, and connections that it holds are closed."""
         with self._lock:
+            closers, self._closers = self._closers, set()
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
         if loop is None or thread is None or self._pid != os.getpid():
             return
-        asyncio.run_coroutine_threadsafe(_wind_up(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(_wind_up(closers), loop).result(5)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
         loop.close()
@@ -112,11 +119,12 @@ def _unwrapped(item: tuple[T, None] | tuple[None, BaseException]) -> T:
     return value  # type: ignore[return-value]  # without an error it is an item
 
 
-async def _wind_up() -> None:
+async def _wind_up(closers: set[Callable[[], Awaitable[None]]]) -> None:
     others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.gather(*(closer() for closer in closers), return_exceptions=True)
     await asyncio.get_running_loop().shutdown_asyncgens()
 
 

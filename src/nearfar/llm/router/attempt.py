@@ -40,11 +40,13 @@ class Attempt:
         self.reply = ReplyReader(candidate.origin)
         self.first_token_s: float | None = None
         self.started = time.monotonic()
+        self._asked = self.started
 
     async def chunks(self, messages: Sequence[BaseMessage]) -> AsyncGenerator[AIMessageChunk, None]:
         """Content chunks, without usage and metadata; raises a NearfarError for every fault."""
         source = self._source(list(messages))
         try:
+            await self._prepare()
             while True:
                 try:
                     async with asyncio.timeout_at(self._wait_until()):
@@ -54,7 +56,7 @@ class Attempt:
                 chunk = self.reply.take(generation)
                 if chunk is not None:
                     if self.first_token_s is None:
-                        self.first_token_s = time.monotonic() - self.started
+                        self.first_token_s = time.monotonic() - self._asked
                     yield chunk
         except TimeoutError as error:
             raise self._too_slow() from error
@@ -64,6 +66,14 @@ class Attempt:
         finally:
             await source.aclose()
         self.reply.check_whole()
+
+    async def _prepare(self) -> None:
+        """Imports and the loading of a model count against the deadline, not as the upstream's silence."""
+        prepare = getattr(self.candidate.model, "aprepare", None)
+        if prepare is not None:
+            async with asyncio.timeout_at(self.limits.deadline):
+                await prepare()
+        self._asked = time.monotonic()
 
     async def _source(
         self, messages: list[BaseMessage]
@@ -93,7 +103,7 @@ class Attempt:
     def _wait_until(self) -> float:
         now = asyncio.get_running_loop().time()
         if self.first_token_s is None:
-            limit = now + self.limits.first_token_s - (time.monotonic() - self.started)
+            limit = now + self.limits.first_token_s - (time.monotonic() - self._asked)
         else:
             limit = now + self.limits.stall_s
         return min(limit, self.limits.deadline)
