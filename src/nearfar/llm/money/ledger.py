@@ -206,6 +206,12 @@ class Ledger:
         spent, reserved, allowed, _ = self._sums(budget.name, period)
         return Standing(to_usd(spent), to_usd(reserved), to_usd(budget.limit_nano + allowed))
 
+    def exhausted(self, budget: Budget, period: str) -> list[Alert]:
+        """A call was refused, so the budget is as good as spent: the alerts that were not told yet."""
+        if not budget.alert_at or self._sums(budget.name, period)[3] >= budget.alert_at[-1]:
+            return []
+        return self._soon(lambda c: _alerts(c, budget, period, at_end=True)) or []
+
     def allow(self, budget: Budget, period: str, more_usd: Decimal) -> None:
         """A person allows more than the limit, for that period alone."""
         values = (budget.name, period, to_nano(more_usd))
@@ -341,11 +347,16 @@ def _lose(connection: sqlite3.Connection, held: _Held, now: float) -> int:
     return 1
 
 
-def _alerts(connection: sqlite3.Connection, budget: Budget, period: str) -> list[Alert]:
-    """The shares that are passed and were not told yet, by whatever process."""
-    spent, _, allowed, told = connection.execute(_SUMS, (budget.name, period)).fetchone()
+def _alerts(
+    connection: sqlite3.Connection, budget: Budget, period: str, *, at_end: bool = False
+) -> list[Alert]:
+    """The shares that are passed (``at_end``: all) and were not told yet, by whatever process."""
+    sums = connection.execute(_SUMS, (budget.name, period)).fetchone()
+    if sums is None:  # the very first call was too dear
+        return []
+    spent, _, allowed, told = sums
     limit = budget.limit_nano + allowed
-    due = [s for s in budget.alert_at if s > told and spent >= s * limit]
+    due = [s for s in budget.alert_at if s > told and (at_end or spent >= s * limit)]
     if not due:
         return []
     query = "UPDATE ledger_sums SET alerted = ? WHERE budget = ? AND period = ?"

@@ -116,7 +116,7 @@ def price_of(
 @lru_cache(maxsize=256)
 def _published(provider: str, model_id: str, base_url: str | None, minute: int) -> Price | None:
     """By the minute, because some prices depend on the time of day."""
-    from importlib.metadata import version
+    from genai_prices import __version__
 
     model = _find(provider, model_id, base_url)
     if model is None:
@@ -133,7 +133,7 @@ def _published(provider: str, model_id: str, base_url: str | None, minute: int) 
         base.input,
         base.output,
         base.cache_read,
-        f"genai-prices {version('genai-prices')}",
+        f"genai-prices {__version__}",
         base.cache_write,
         tuple(_at(rates, start) for start in _starts(rates)),
     )

@@ -7,6 +7,7 @@ from importlib import import_module
 from langchain_core.language_models import BaseChatModel
 
 from nearfar.errors import ConfigurationError
+from nearfar.llm.money import Till, price_of
 from nearfar.settings import ModelSettings, RouterSettings, Settings
 
 from .breaker import Breaker, BreakerOptions
@@ -34,6 +35,7 @@ def router(
         options=_options(own),
         policy=find_policy(chosen),
         policy_name=chosen,
+        till=Till.open(settings, own.budget),
     )
 
 
@@ -81,6 +83,8 @@ def _candidate(
             prefill=own.profile.prefill,
         ),
         breaker=_shared_breaker(name, own, router),
+        price=price_of(own.provider, own.model, own.price) if local or own.price else None,
+        base_url=own.base_url,
     )
 
 

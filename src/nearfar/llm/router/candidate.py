@@ -9,6 +9,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
 
 from nearfar.llm.faults import Origin
+from nearfar.llm.money import Price
 
 from .breaker import Breaker
 
@@ -42,6 +43,10 @@ class Candidate:
     exact: bool = False
     takes: Capabilities = field(default_factory=Capabilities)
     breaker: Breaker = field(default_factory=Breaker)
+    price: Price | None = None
+    """What it costs; None: as published."""
+    base_url: str | None = None
+    """Where its API is; tells whose price holds for one that is only `compatible`."""
     active: int = 0
     first_token_s: float | None = None
     """A moving average over the last requests; None before the first."""

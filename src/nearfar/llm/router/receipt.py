@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from nearfar.errors import NearfarError
@@ -25,6 +26,9 @@ class Receipt:
     answered_by: str | None = None
     local: bool | None = None
     continued: bool = False
+    cost_usd: Decimal | None = Decimal(0)
+    """Of all attempts; None: one of them had no known price."""
+    price_source: str | None = None
 
     def elapsed_s(self) -> float:
         """Since the request came in, to the tenth of a millisecond."""
@@ -67,6 +71,12 @@ class Receipt:
         self.answered_by = candidate.name
         self.local = candidate.local
 
+    def paid(self, cost_usd: Decimal | None, price_source: str | None) -> None:
+        """An attempt has cost something, also one that broke off; the last price's source stays."""
+        if self.cost_usd is not None:
+            self.cost_usd = None if cost_usd is None else self.cost_usd + cost_usd
+        self.price_source = price_source
+
     def to_dict(self) -> dict[str, Any]:
         """JSON: no content of the request or the reply."""
         return {
@@ -77,5 +87,7 @@ class Receipt:
             "answered_by": self.answered_by,
             "local": self.local,
             "continued": self.continued,
+            "cost_usd": None if self.cost_usd is None else float(self.cost_usd),
+            "price_source": self.price_source,
             "elapsed_s": self.elapsed_s(),
         }

@@ -14,6 +14,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from nearfar.llm.money import Till
 from nearfar.llm.portal import portal
 from nearfar.llm.reply import joined
 
@@ -41,6 +42,8 @@ class Router(BaseChatModel):
     options: RouterOptions = Field(default_factory=RouterOptions)
     policy: Policy = Field(default=priority, exclude=True, repr=False)
     policy_name: str = "priority"
+    till: Till | None = Field(default=None, exclude=True, repr=False)
+    """Where replies are recorded and, with a budget, paid for."""
     _rng: random.Random = PrivateAttr(default_factory=random.Random)
 
     @property
@@ -149,4 +152,6 @@ class Router(BaseChatModel):
         able = admitted(request, self.candidates, receipt)
         ordered = list(self.policy(request, able))
         receipt.in_order(ordered)
-        return Run(request, ordered, self.options, receipt, hold=hold, rng=self._rng)
+        return Run(
+            request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
+        )

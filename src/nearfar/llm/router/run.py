@@ -18,7 +18,9 @@ from nearfar.errors import (
     RouterError,
     UpstreamError,
 )
+from nearfar.llm.money import Refused, Till
 
+from .account import Account, Tab
 from .attempt import Attempt, Limits
 from .candidate import Candidate
 from .continuation import Disagreement, Sent
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 8.0
+MONEY_WAIT_S = 0.1
 
 
 @dataclass(eq=False)
@@ -56,12 +59,14 @@ class Run:
         *,
         hold: bool,
         rng: random.Random,
+        till: Till | None = None,
     ) -> None:
         self.request = request
         self.options = options
         self.receipt = receipt
         self.sent = Sent(hold=hold)
         self._rng = rng
+        self._account = Account(till, request, receipt, deadline_s=options.deadline_s)
         self._faults: list[NearfarError] = []
         self._places = [_Place(c) for c in candidates]
         loop = asyncio.get_running_loop()
@@ -71,24 +76,32 @@ class Run:
         """Content as it comes, then one last chunk with usage, metadata and the receipt."""
         while True:
             place = await self._next()
-            attempt = self._attempt(place)
+            tab = await self._hold(place)
+            if tab is None:
+                continue
+            attempt = self._attempt(place, tab)
             try:
                 messages = self.sent.begin(place.candidate, self.request.messages)
                 self.receipt.continued |= bool(self.sent.text)
                 async with aclosing(attempt.chunks(messages)) as chunks:
                     async for chunk in chunks:
+                        tab.hear(chunk)
                         if (out := self.sent.take(chunk)) is not None:
                             yield out
                 for chunk in self.sent.finish():
                     yield chunk
             except Disagreement:
+                await self._account.pay(tab, attempt, "broken")
                 self._failed(place, attempt, self._other_answer(place))
             except NearfarError as error:
+                await self._account.pay(tab, attempt, "broken")
                 self._failed(place, attempt, error)
             except BaseException:
+                self._account.abandon(tab, attempt)
                 place.candidate.breaker.forget()
                 raise
             else:
+                await self._account.pay(tab, attempt, "answered")
                 yield self._answered(place, attempt)
                 return
             finally:
@@ -124,12 +137,45 @@ class Run:
             raise self._none_left() if self._faults else self._all_closed()
         await asyncio.sleep(until - now)
 
-    def _attempt(self, place: _Place) -> Attempt:
+    async def _hold(self, place: _Place) -> Tab | None:
+        """Reserve what the attempt may cost; None, and other places ahead, when the budget refuses."""
+        try:
+            return await self._account.hold(place.candidate)
+        except Refused as refused:
+            self._refused(place, refused)
+            return None
+        except BaseException:
+            place.candidate.breaker.forget()
+            raise
+
+    def _refused(self, place: _Place, refused: Refused) -> None:
+        """Nothing is sent that the budget does not allow. Models on this machine stand in only where
+        ``on_exhausted`` says so; money that others hold back is waited for.
+        """
+        place.candidate.breaker.forget()
+        self.receipt.passed_over(place.candidate, refused.reason)
+        near_goes_on = self._account.only_near
+        if refused.kind == "busy":
+            later = asyncio.get_running_loop().time() + self._rng.uniform(0.01, MONEY_WAIT_S)
+            for other in self._places:
+                if other is place or (other.candidate.local and not near_goes_on):
+                    other.ready_at = max(other.ready_at, later)
+            return
+        place.out = True
+        if refused.kind == "unpriced":
+            return
+        for other in self._places:
+            if not other.out and other.candidate.local is not near_goes_on:
+                other.out = True
+                said = "only models on this machine go on" if near_goes_on else "it is exhausted"
+                self.receipt.passed_over(other.candidate, f"budget: {said}")
+
+    def _attempt(self, place: _Place, tab: Tab) -> Attempt:
         place.tries += 1
         place.again = False
         place.candidate.active += 1
         limits = Limits(self.options.first_token_s, self.options.stall_s, self._deadline)
-        return Attempt(place.candidate, self.request, limits)
+        return Attempt(place.candidate, tab.request, limits)
 
     # ------------------------------------------------------------------ judging
 
@@ -216,6 +262,8 @@ class Run:
         return self._described(error)
 
     def _all_closed(self) -> NearfarError:
+        if self._account.refusal is not None:
+            return self._described(self._account.refusal)
         reasons = "; ".join(
             f"{e['candidate']}: {e['reason']}" for e in self.receipt.considered if "reason" in e
         )
