@@ -144,10 +144,18 @@ class Held:
         self._reservation = reservation
 
     async def settle(
-        self, usage: UsageMetadata, *, outcome: Outcome = "answered", estimated: bool = False
+        self,
+        usage: UsageMetadata,
+        *,
+        outcome: Outcome = "answered",
+        estimated: bool = False,
+        model: str | None = None,
     ) -> Decimal | None:
-        """Pay for what was used: it is in the file when this returns. The cost in USD, if known."""
-        entry = self._entry(usage, outcome, estimated)
+        """Pay for what was used: it is in the file when this returns. The cost in USD, if known.
+
+        ``model`` is the name under which it is written, where that is another than the call's.
+        """
+        entry = self._entry(usage, outcome, estimated, model)
         reservation, self._reservation = self._reservation, None
         if reservation is None:
             self._till.ledger.record(entry)
@@ -179,10 +187,12 @@ class Held:
         if reservation is not None:
             self._till.ledger.release(reservation)
 
-    def _entry(self, usage: UsageMetadata, outcome: Outcome, estimated: bool) -> Entry:
+    def _entry(
+        self, usage: UsageMetadata, outcome: Outcome, estimated: bool, model: str | None = None
+    ) -> Entry:
         price = self.call.price
         return Entry(
-            model=self.call.model,
+            model=model or self.call.model,
             provider=self.call.provider,
             input_tokens=usage["input_tokens"],
             output_tokens=usage["output_tokens"],

@@ -76,7 +76,9 @@ class Account:
         usage, estimated = self._usage(tab, attempt, whole=outcome == "answered")
         cost = tab.cost(usage)
         if tab.held is not None:
-            cost = await tab.held.settle(usage, outcome=outcome, estimated=estimated)
+            # A model on this machine is known by its name, not by the folder that the settings give.
+            name = attempt.reply.metadata.get("model_name") if tab.candidate.local else None
+            cost = await tab.held.settle(usage, outcome=outcome, estimated=estimated, model=name)
         self._receipt.paid(cost, tab.price.source if tab.price else None)
 
     def abandon(self, tab: "Tab", attempt: Attempt) -> None:

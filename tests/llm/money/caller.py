@@ -1,0 +1,26 @@
+"""One of several programs that spend from one budget: FOLDER CALLERS; writes a line for each reply."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from nearfar import chat_model
+from nearfar.errors import BudgetExhaustedError
+
+
+async def main(folder: Path, callers: int) -> None:
+    model = chat_model("default", settings=folder / "nearfar.yaml")
+
+    async def call() -> None:
+        try:
+            await model.ainvoke("x", max_tokens=5)
+            word = "answered"
+        except BudgetExhaustedError:
+            word = "refused"
+        sys.stdout.write(f"{word}\n")
+        sys.stdout.flush()
+
+    await asyncio.gather(*(call() for _ in range(callers)))
+
+
+asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
