@@ -50,7 +50,7 @@ class FarChatModel(BaseChatModel):
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = self._inner()._get_ls_params(stop=stop, **kwargs)  # noqa: SLF001
-        params["ls_model_name"] = self.model_name
+        params["ls_model_name"] = kwargs.get("model") or self.model_name
         return params
 
     def bind_tools(

@@ -59,10 +59,15 @@ class ReplyReader:
             return None
         self.begun = True
         self.called = self.called or bool(chunk.tool_call_chunks)
+        # Blocks can only be read by who knows whose they are.
+        whose = chunk.response_metadata.get("model_provider")
         return AIMessageChunk(
             content=chunk.content,
             tool_call_chunks=chunk.tool_call_chunks,
             additional_kwargs=chunk.additional_kwargs,
+            response_metadata={"model_provider": whose}
+            if whose and isinstance(chunk.content, list)
+            else {},
         )
 
     def check_whole(self) -> None:
@@ -84,10 +89,11 @@ class ReplyReader:
         word = _WORDS.get(said, said.lower())
         return "tool_calls" if word == "stop" and self.called else word
 
-    def last(self, **extra: Any) -> AIMessageChunk:
-        """The one chunk that carries usage and metadata."""
+    def last(self, *, plain: bool = False, **extra: Any) -> AIMessageChunk:
+        """The one chunk that carries usage and metadata; ``plain``: no block of the provider's own came."""
+        known = {k: v for k, v in self.metadata.items() if not (plain and k == "model_provider")}
         metadata = {
-            **self.metadata,
+            **known,
             "model_name": self.metadata.get("model_name") or self.origin.model,
             "finish_reason": self.finish_reason,
             "provider": self.metadata.get("provider") or self.origin.provider,

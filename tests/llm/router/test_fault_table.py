@@ -36,7 +36,7 @@ BROKEN = {
     for kind in ("reset", "cut", "stall", "error_event", "malformed", "empty", "no_end")
     for at in ("headers", "first_token", "midstream")
 }
-STEPS = {**STATUSES, **BROKEN}
+STEPS: dict[str, Step] = {**STATUSES, **BROKEN}
 SDKS: tuple[Kind, ...] = ("openai", "anthropic")
 CASES: list[tuple[str, Kind, Way]] = [
     *((name, "lean", way) for name in STEPS for way in WAYS),

@@ -11,10 +11,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from nearfar.errors import BrokenReplyError, ContentFilteredError
 from nearfar.llm.faults import Origin
+from nearfar.llm.local.parameters import unknown
 from nearfar.llm.portal import portal
 
 from .client import Endpoint
@@ -45,9 +46,7 @@ class OpenAIWireChatModel(BaseChatModel):
     so that a cut answer is never taken for a whole one. Connections are pooled for each event loop.
     """
 
-    model_config = ConfigDict(populate_by_name=True)
-
-    model_name: str = Field(alias="model")
+    model: str
     """The model's id, as the server calls it."""
     base_url: str = "https://api.openai.com/v1"
     """The address that ``/chat/completions`` is put behind."""
@@ -59,6 +58,8 @@ class OpenAIWireChatModel(BaseChatModel):
     top_p: float | None = None
     max_tokens: int | None = None
     stop: list[str] | None = None
+    streaming: bool = False
+    """Whether ``invoke`` streams inside, so that callbacks see tokens."""
     seed: int | None = None
     headers: dict[str, str] = Field(default_factory=dict, repr=False)
     """Further headers of each request."""
@@ -67,6 +68,16 @@ class OpenAIWireChatModel(BaseChatModel):
     connect_timeout_s: float = 10.0
     read_timeout_s: float = 60.0
     """Silence after which a request fails, in seconds; before and within the reply."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_names(cls, values: Any) -> Any:
+        """LangChain's models let unknown names pass; one that is misspelt would do nothing."""
+        known = cls.model_fields.keys()
+        for name in values if isinstance(values, dict) else ():
+            if name not in known:
+                raise unknown(name, known - BaseChatModel.model_fields.keys())
+        return values
 
     # ------------------------------------------------------------------ LangChain's interface
 
@@ -77,7 +88,7 @@ class OpenAIWireChatModel(BaseChatModel):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         return {
-            "model": self.model_name,
+            "model": self.model,
             "base_url": self.base_url,
             "temperature": self.temperature,
             "top_p": self.top_p,
@@ -93,7 +104,7 @@ class OpenAIWireChatModel(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = self.provider
-        params["ls_model_name"] = self.model_name
+        params["ls_model_name"] = kwargs.get("model") or self.model
         return params
 
     def bind_tools(
@@ -173,7 +184,7 @@ class OpenAIWireChatModel(BaseChatModel):
 
     @property
     def _origin(self) -> Origin:
-        return Origin(self.provider, self.model_name)
+        return Origin(self.provider, self.model)
 
     def _endpoint(self) -> Endpoint:
         headers = {"content-type": "application/json", **self.headers}
@@ -197,7 +208,7 @@ class OpenAIWireChatModel(BaseChatModel):
             "stop": stop or self.stop,
         }
         body: dict[str, Any] = {
-            "model": given.get("model", self.model_name),
+            "model": given.get("model", self.model),
             "messages": to_wire(messages),
             **{k: v for k, v in own.items() if v is not None},
             **{k: given[k] for k in _SENT_AS_IS if given.get(k) is not None},
@@ -213,7 +224,7 @@ class OpenAIWireChatModel(BaseChatModel):
 
     def _metadata(self, finish: str, reply: dict[str, Any]) -> dict[str, Any]:
         found = {
-            "model_name": reply.get("model") or self.model_name,
+            "model_name": reply.get("model") or self.model,
             "finish_reason": finish,
             "provider": self.provider,
             "id": reply.get("id"),

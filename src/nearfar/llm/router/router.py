@@ -14,6 +14,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from nearfar.errors import ModelNotFoundError
 from nearfar.llm.money import Till
 from nearfar.llm.portal import portal
 from nearfar.llm.reply import joined
@@ -32,7 +33,8 @@ class Router(BaseChatModel):
     Gates take out candidates that a request must not or cannot go to, the policy orders the rest, and
     one loop asks them within one deadline. A reply is whole or the call raises; its
     ``response_metadata["nearfar"]`` is the receipt, as is ``data["receipt"]`` of an error.
-    ``private=True`` as an option of a call (or bound) keeps a request on this machine.
+    ``private=True`` as an option of a call (or bound) keeps a request on this machine; ``model`` names
+    the one candidate that is to be asked.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -61,7 +63,7 @@ class Router(BaseChatModel):
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = super()._get_ls_params(stop=stop, **kwargs)
         params["ls_provider"] = "nearfar"
-        params["ls_model_name"] = self.name or "router"
+        params["ls_model_name"] = kwargs.get("model") or self.name or "router"
         return params
 
     def bind_tools(
@@ -149,9 +151,20 @@ class Router(BaseChatModel):
             options=options,
         )
         receipt = Receipt(self.name or "router", self.policy_name)
-        able = admitted(request, self.candidates, receipt)
+        able = admitted(request, self._named(options.pop("model", None)), receipt)
         ordered = list(self.policy(request, able))
         receipt.in_order(ordered)
         return Run(
             request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
         )
+
+    def _named(self, model: str | None) -> list[Candidate]:
+        if model is None:
+            return self.candidates
+        found = [c for c in self.candidates if model in (c.name, c.model_id)]
+        if not found:
+            raise ModelNotFoundError(
+                f"The router {self.name!r} has no candidate {model!r}.",
+                data={"name": model, "known": [c.name for c in self.candidates]},
+            )
+        return found

@@ -86,7 +86,7 @@ class Run:
                 async with aclosing(attempt.chunks(messages)) as chunks:
                     async for chunk in chunks:
                         tab.hear(chunk)
-                        if (out := self.sent.take(chunk)) is not None:
+                        for out in self.sent.take(chunk):
                             yield out
                 for chunk in self.sent.finish():
                     yield chunk
@@ -234,7 +234,7 @@ class Run:
         candidate.breaker.succeeded(slow=slow)
         self.receipt.tried(attempt, None, None)
         self.receipt.answered(candidate)
-        return attempt.reply.last(nearfar=self.receipt.to_dict())
+        return attempt.reply.last(plain=not self.sent.own_blocks, nearfar=self.receipt.to_dict())
 
     # ------------------------------------------------------------------ ends
 

@@ -1,6 +1,6 @@
 """A real server that plays the faults of model providers, to test graphs and routers against."""
 
-from .script import Fault, FaultKind, Point, Reply, SeenRequest, Status, Step, ToolCall
+from .script import Fault, FaultKind, Point, Reply, SeenRequest, Status, Step, StepByRule, ToolCall
 from .server import FaultServer, UnexpectedRequestError
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "SeenRequest",
     "Status",
     "Step",
+    "StepByRule",
     "ToolCall",
     "UnexpectedRequestError",
 ]

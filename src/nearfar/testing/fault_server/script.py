@@ -1,6 +1,6 @@
 """What a fault server is told to play: one step for each request, whole replies or faults."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -130,3 +130,7 @@ class SeenRequest:
     def stream(self) -> bool:
         """Whether the caller asked for a stream."""
         return bool(self.body.get("stream"))
+
+
+StepByRule = Callable[[SeenRequest], Step]
+"""Chooses a step by what is asked; called on the server's thread."""

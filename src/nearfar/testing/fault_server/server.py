@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from .script import Fault, Reply, SeenRequest, Status, Step
+from .script import Fault, Reply, SeenRequest, Status, Step, StepByRule
 from .shapes import AnthropicShape, Event, OpenAIShape, Shape
 
 _SHAPES: dict[str, Shape] = {
@@ -32,13 +32,13 @@ class FaultServer:
     ...     model = ChatOpenAI(base_url=server.openai_url, api_key="none", model="m")
 
     Each request takes the next step: of its own model's script where ``add(..., model=...)`` gave one,
-    else of the common script. When that is used up the ``default`` step answers; without one the
-    request gets a 500 and leaving the ``with`` block raises ``UnexpectedRequestError``, as it does when
+    else of the common script. When that is used up the ``default`` answers, a step or a function that
+    makes one of the request; without one the request gets a 500 and leaving the ``with`` block raises ``UnexpectedRequestError``, as it does when
     steps were never asked for. It speaks HTTP/1.1 with kept connections, OpenAI's chat completions at
     ``openai_url`` and Anthropic's messages at ``anthropic_url``.
     """
 
-    def __init__(self, *script: Step, default: Step | None = None) -> None:
+    def __init__(self, *script: Step, default: Step | StepByRule | None = None) -> None:
         self.default = default
         self.requests: list[SeenRequest] = []
         self.connections = 0
@@ -150,7 +150,7 @@ class FaultServer:
             if steps:
                 step = steps.popleft()
             elif self.default is not None:
-                step = self.default
+                step = self.default(request) if callable(self.default) else self.default
             else:
                 self._unexpected.append(request)
                 step = Status(500, message="the script of this server has no step for this request")
