@@ -163,9 +163,15 @@ class MissingPackageError(ConfigurationError):
 
 
 class ModelError(NearfarError):
-    """Something about a model."""
+    """Something about a model.
+
+    ``partial`` holds what had come of a reply that was streamed; it is the user's content, and
+    therefore not in ``data``.
+    """
 
     code = "NF-200"
+
+    partial: "AIMessageChunk | None" = None
 
 
 class ModelNotFoundError(ModelError):
@@ -265,13 +271,10 @@ class UpstreamError(ModelError):
     """A model server elsewhere did not answer as it should.
 
     Data: ``provider``, ``model``, ``fault`` (which kind, in one word), and where they are known
-    ``status``, ``request_id`` and ``retry_after_s``. ``partial`` holds what had come of the reply; it
-    is the user's content, and therefore not in ``data``.
+    ``status``, ``request_id`` and ``retry_after_s``.
     """
 
     code = "NF-220"
-
-    partial: "AIMessageChunk | None" = None
 
     @property
     def fault(self) -> str:

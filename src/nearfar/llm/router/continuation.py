@@ -6,8 +6,6 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.tool import ToolCallChunk
 
-from .candidate import Candidate
-
 _PLAIN = frozenset({"text", "tool_use", "input_json_delta"})
 """Blocks that say no more than a message's text and tool calls do."""
 
@@ -30,12 +28,14 @@ class Sent:
         self.text = ""
         self.own_blocks = False
         """The answer holds blocks that only its provider understands."""
+        self.prefilled = False
+        """This attempt is to go on from what went out."""
         self._pending = ""
-        self._after_space = False
+        self._space = ""
         self._before: list[AIMessageChunk] = []
         self._held: list[AIMessageChunk] = []
 
-    def begin(self, candidate: Candidate, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
+    def begin(self, messages: Sequence[BaseMessage], *, prefill: bool) -> list[BaseMessage]:
         """Start an attempt: drop what was held; the messages that it is to be asked with.
 
         Where text has gone out, a model that takes a prefill is asked to go on from it; any other is
@@ -43,14 +43,17 @@ class Sent:
         """
         self._before, self._held = [], []
         self._pending = ""
-        self._after_space = False
+        self._space = ""
+        self.prefilled = False
         if not self.text:
             self.own_blocks = False
             return list(messages)
-        if candidate.takes.prefill and self.text.strip():
+        if prefill and self.text.strip():
+            self.prefilled = True
             # Providers refuse a prefill that ends in white space; the model writes it again.
-            self._after_space = self.text != self.text.rstrip()
-            return [*messages, AIMessage(self.text.rstrip())]
+            begun = self.text.rstrip()
+            self._space = self.text[len(begun) :]
+            return [*messages, AIMessage(begun)]
         self._pending = self.text
         return list(messages)
 
@@ -99,9 +102,11 @@ class Sent:
         return AIMessageChunk(content=content)
 
     def _new_part(self, text: str) -> str:
-        if self._after_space and text:
-            text = text.lstrip()
-            self._after_space = not text
+        while self._space and text:
+            if text[0] != self._space[0]:
+                self._space = ""
+                break
+            text, self._space = text[1:], self._space[1:]
         agreed = min(len(text), len(self._pending))
         if text[:agreed] != self._pending[:agreed]:
             raise Disagreement

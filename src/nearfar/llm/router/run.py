@@ -13,6 +13,7 @@ from nearfar.errors import (
     AllCandidatesFailedError,
     BrokenReplyError,
     DeadlineExceededError,
+    ModelError,
     NearfarError,
     NoCandidateError,
     RouterError,
@@ -45,6 +46,8 @@ class _Place:
     ready_at: float = 0.0
     out: bool = False
     again: bool = False
+    prefill: bool = True
+    """It has not refused to go on from the beginning of an answer."""
 
 
 class Run:
@@ -81,7 +84,9 @@ class Run:
                 continue
             attempt = self._attempt(place, tab)
             try:
-                messages = self.sent.begin(place.candidate, self.request.messages)
+                messages = self.sent.begin(
+                    self.request.messages, prefill=place.prefill and place.candidate.takes.prefill
+                )
                 self.receipt.continued |= bool(self.sent.text)
                 async with aclosing(attempt.chunks(messages)) as chunks:
                     async for chunk in chunks:
@@ -198,7 +203,12 @@ class Run:
 
     def _apply(self, rule: Rule, place: _Place, error: NearfarError) -> None:
         wait = error.retry_after_s if isinstance(error, UpstreamError) else None
-        if rule.verdict in {Verdict.LEAVE, Verdict.CLOSE, Verdict.SURFACE}:
+        if rule.verdict is Verdict.SURFACE and self.sent.prefilled and place.prefill:
+            # What was refused is the prefill: the same again without it, which is no attempt more.
+            place.prefill = False
+            place.again = True
+            place.tries -= 1
+        elif rule.verdict in {Verdict.LEAVE, Verdict.CLOSE, Verdict.SURFACE}:
             place.out = True
         elif rule.verdict is Verdict.LARGER:
             self._only_larger(place.candidate)
@@ -246,7 +256,7 @@ class Run:
     def _described(self, error: NearfarError) -> NearfarError:
         """The error with the receipt, and with what the caller already has of the answer."""
         error.data["receipt"] = self.receipt.to_dict()
-        if isinstance(error, UpstreamError | RouterError) and self.sent.text:
+        if isinstance(error, ModelError | RouterError) and self.sent.text:
             error.partial = AIMessageChunk(content=self.sent.text)
         return error
 
