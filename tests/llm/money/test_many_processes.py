@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ def run(folder: Path, home: Path, *, output: int, kills: int, rng: random.Random
         try:
             for program in rng.sample(programs, kills):
                 at = rng.randrange(1, AFFORDABLE - 5)
-                wait_until(lambda at=at: answered(home) >= at or not alive(programs))
+                wait_until(partial(reached, home, at, programs))
                 program.kill()
             said = [program.communicate(timeout=90)[0].split() for program in programs]
         finally:
@@ -78,8 +79,9 @@ def answered(home: Path) -> int:
         return 0
 
 
-def alive(programs: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
-    return [program for program in programs if program.poll() is None]
+def reached(home: Path, at: int, programs: list[subprocess.Popen[str]]) -> bool:
+    """So many were answered, or all programs have ended."""
+    return answered(home) >= at or all(program.poll() is not None for program in programs)
 
 
 def test_200_callers_with_kills_answer_what_is_affordable_and_never_more(

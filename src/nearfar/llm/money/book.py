@@ -5,7 +5,6 @@ else before it tries again.
 """
 
 import asyncio
-import os
 import random
 import sqlite3
 import threading
@@ -26,9 +25,6 @@ PATIENCE_S = 30.0
 """How long a writer tries before the busy database is an error."""
 _PAUSE_S = (0.0005, 0.004)
 
-_left_behind: list[sqlite3.Connection] = []
-"""Connections of the parent in a forked child: closing them there would drop the parent's locks."""
-
 
 class Busy(Exception):  # noqa: N818  (control flow: try again)
     """Another process is writing."""
@@ -41,7 +37,6 @@ class Book:
         self.path = path
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._pid = 0
 
     def write_now(self, work: Work[T]) -> T:
         """Run ``work`` in a transaction. Raises Busy when another process is writing."""
@@ -83,17 +78,26 @@ class Book:
     def close(self) -> None:
         """Close the connection; the next use opens another one."""
         with self._lock:
-            if self._connection is not None and self._pid == os.getpid():
-                self._connection.close()
+            self._shut()
+
+    def before_fork(self) -> None:
+        """SQLite's connections must not be open across a fork, not even unused ones."""
+        self._lock.acquire()
+        self._shut()
+
+    def after_fork(self) -> None:
+        """In the parent and in the child."""
+        self._lock.release()
+
+    def _shut(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
             self._connection = None
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None or self._pid != os.getpid():
-            if self._connection is not None:
-                _left_behind.append(self._connection)
+        if self._connection is None:
             self._connection = open_ledger(self.path)
             self._connection.execute("PRAGMA busy_timeout = 0")
-            self._pid = os.getpid()
         return self._connection
 
 

@@ -4,12 +4,15 @@ A reservation and its settlement are each one transaction of SQLite's, so that n
 the same dollar. The sums of a budget stand in one row; nothing is added up over the entries.
 """
 
+import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -121,6 +124,7 @@ class Ledger:
         self._book = Book(path)
         self._writer = Writer(path)
         self._recovered = 0.0
+        _all.add(self)
 
     @classmethod
     def open(cls, settings: Settings) -> "Ledger":
@@ -221,6 +225,16 @@ class Ledger:
         """Ask the file something, after all that was recorded is in it."""
         self.flush()
         return self._book.read(work)
+
+    def before_fork(self) -> None:
+        """Nothing of SQLite's may be open across a fork."""
+        self._writer.before_fork()
+        self._book.before_fork()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """In the parent and in the child."""
+        self._book.after_fork()
+        self._writer.after_fork(in_child=in_child)
 
     # ------------------------------------------------------------------ inside
 
@@ -367,3 +381,22 @@ def _alerts(
 _opening = threading.Lock()
 _open: dict[Path, Ledger] = {}
 """By the file: writers of one process share a connection."""
+_all: "weakref.WeakSet[Ledger]" = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for ledger in list(_all):
+        ledger.before_fork()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    for ledger in list(_all):
+        ledger.after_fork(in_child=in_child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, in_child=False),
+        after_in_child=partial(_after_fork, in_child=True),
+    )

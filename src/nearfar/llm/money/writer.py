@@ -2,9 +2,9 @@
 
 import atexit
 import logging
-import os
 import queue
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
@@ -32,7 +32,6 @@ class Writer:
         self._jobs: queue.SimpleQueue[Job | threading.Event | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._pid = 0
         self._closing = False
 
     def put(self, job: Job) -> None:
@@ -41,13 +40,14 @@ class Writer:
             with closing(open_ledger(self._path)) as connection:
                 _run(connection, [job])
             return
-        if self._thread is None or self._pid != os.getpid():
-            self._start()
         self._jobs.put(job)
+        if self._thread is None:
+            with self._lock:
+                self._start()
 
     def flush(self, timeout_s: float = 30.0) -> bool:
         """Wait until all that was put before is written; False when that took too long."""
-        if self._thread is None or self._pid != os.getpid():
+        if self._thread is None:
             return True
         done = threading.Event()
         self._jobs.put(done)
@@ -56,30 +56,50 @@ class Writer:
     def close(self) -> None:
         """Write what is left and end the thread."""
         with self._lock:
-            thread, self._thread = self._thread, None
             self._closing = True
+            self._stop()
+            self._rest()
         atexit.unregister(self.close)
-        if thread is not None and self._pid == os.getpid():
+
+    def before_fork(self) -> None:
+        """Write what is left: the child must not write it too, and inherits no thread."""
+        self._lock.acquire()
+        self._stop()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """What other threads put meanwhile is the parent's to write."""
+        if in_child:
+            self._jobs = queue.SimpleQueue()
+        elif not self._jobs.empty():
+            self._start()
+        self._lock.release()
+
+    def _stop(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._jobs.put(None)
             thread.join(60)
 
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is not None and self._pid == os.getpid():
-                return
-            self._jobs = queue.SimpleQueue()  # in a forked child the parent writes what it had
-            self._pid = os.getpid()
-            self._thread = threading.Thread(
-                target=self._work, args=(self._jobs,), name="nearfar-ledger", daemon=True
-            )
-            self._thread.start()
-            atexit.unregister(self.close)
-            atexit.register(self.close)
+    def _rest(self) -> None:
+        """Write what was put while the thread was ending."""
+        if not self._jobs.empty():
+            self._jobs.put(None)
+            self._work()
 
-    def _work(self, jobs: "queue.SimpleQueue[Job | threading.Event | None]") -> None:
+    def _start(self) -> None:
+        if self._thread is not None or self._closing:
+            return
+        self._thread = threading.Thread(target=self._work, name="nearfar-ledger", daemon=True)
+        self._thread.start()
+        atexit.unregister(self.close)
+        atexit.register(self.close)
+        if "multiprocessing.util" in sys.modules:  # its forked children end without atexit
+            sys.modules["multiprocessing.util"].Finalize(None, self.close, exitpriority=0)
+
+    def _work(self) -> None:
         connection: sqlite3.Connection | None = None
         try:
-            while (batch := _next(jobs)) is not None:
+            while (batch := _next(self._jobs)) is not None:
                 work = [item for item in batch if not isinstance(item, threading.Event)]
                 try:
                     connection = connection or open_ledger(self._path)
