@@ -309,6 +309,13 @@ def test_other_tables_of_the_same_file_have_their_own_versions(ledger: Ledger) -
     connection.close()
 
 
+DAYS_THAT_DISAGREE = """
+    SELECT model, input_tokens, output_tokens, cost_nano FROM ledger_days EXCEPT
+    SELECT model, sum(input_tokens), sum(output_tokens), sum(cost_nano) FROM ledger_entries
+    GROUP BY day, model
+"""
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Whatever happens in whatever order: the sums are those of the lines, and the limit holds."""
 
@@ -348,6 +355,8 @@ class AnyOrder(RuleBasedStateMachine):
             reserved = "SELECT coalesce(sum(amount_nano), 0) FROM ledger_reservations"
             return (c.execute(lines).fetchone()[0] / 1e9, c.execute(reserved).fetchone()[0] / 1e9)
 
+        odd = self.ledger.read(lambda c: c.execute(DAYS_THAT_DISAGREE).fetchall())
+        assert [row for row in odd if any(row[1:])] == []
         now = spent(self.ledger)
         assert self.ledger.read(work) == now
         assert min(now) >= 0

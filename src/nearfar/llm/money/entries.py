@@ -17,6 +17,14 @@ _INSERT = """INSERT INTO ledger_entries
      price_source, estimated, budget, period, reservation)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
+_TALLY = """INSERT INTO ledger_days VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
+        input_tokens = input_tokens + excluded.input_tokens,
+        output_tokens = output_tokens + excluded.output_tokens,
+        cost_nano = cost_nano + excluded.cost_nano, unpriced = unpriced + excluded.unpriced"""
+_TAKE_LOST = """DELETE FROM ledger_entries WHERE reservation = ? AND outcome = 'lost'
+    RETURNING day, model, input_tokens, cost_nano"""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -48,16 +56,18 @@ def insert(
     reservation: int | None = None,
 ) -> None:
     """Write a line; inside a transaction of the caller's."""
+    day = datetime.fromtimestamp(entry.at, UTC).date().isoformat()
+    cost = entry.cost_nano
     values = (
         entry.at,
-        datetime.fromtimestamp(entry.at, UTC).date().isoformat(),
+        day,
         entry.run_id,
         entry.model,
         entry.provider,
         entry.outcome,
         entry.input_tokens,
         entry.output_tokens,
-        entry.cost_nano,
+        cost,
         entry.price_source,
         int(entry.estimated),
         budget,
@@ -65,3 +75,18 @@ def insert(
         reservation,
     )
     connection.execute(_INSERT, values)
+    tokens = (entry.input_tokens, entry.output_tokens)
+    asked = entry.outcome in ("answered", "abandoned")
+    connection.execute(
+        _TALLY, (day, entry.model, int(asked), *tokens, cost or 0, int(cost is None))
+    )
+
+
+def take_lost(connection: sqlite3.Connection, reservation: int) -> int:
+    """Strike the line of a call that was given up for lost; the cost it had, 0 if there is none."""
+    row = connection.execute(_TAKE_LOST, (reservation,)).fetchone()
+    if row is None:
+        return 0
+    day, model, input_tokens, cost = row
+    connection.execute(_TALLY, (day, model, 0, -input_tokens, 0, -cost, 0))
+    return int(cost)

@@ -22,7 +22,7 @@ from nearfar.storage import database_path
 from .amounts import to_nano, to_usd
 from .book import Book, Busy
 from .budgets import Alert, Budget
-from .entries import Entry, insert
+from .entries import Entry, insert, take_lost
 from .process import Holder, this_process
 from .writer import Writer
 
@@ -326,11 +326,7 @@ def _take_back(connection: sqlite3.Connection, number: int) -> tuple[int, int]:
     row = connection.execute(_FREE_IT, (number,)).fetchone()
     if row is not None:
         return int(row[0]), 0
-    query = (
-        "DELETE FROM ledger_entries WHERE reservation = ? AND outcome = 'lost' RETURNING cost_nano"
-    )
-    row = connection.execute(query, (number,)).fetchone()
-    return 0, int(row[0]) if row else 0
+    return 0, take_lost(connection, number)
 
 
 def _release(connection: sqlite3.Connection, reservation: Reservation) -> None:

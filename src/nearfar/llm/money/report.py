@@ -13,11 +13,16 @@ from .ledger import Ledger
 
 By = Literal["model", "day", "run"]
 
-_COLUMNS = {"model": "model", "day": "day", "run": "coalesce(run_id, '')"}
-_ROWS = """SELECT {column}, sum(outcome IN ('answered', 'abandoned')), sum(input_tokens),
+_DAYS = """SELECT {key}, sum(requests), sum(input_tokens), sum(output_tokens), sum(cost_nano),
+    sum(unpriced) FROM ledger_days GROUP BY 1 ORDER BY {order}"""
+_RUNS = """SELECT coalesce(run_id, ''), sum(outcome IN ('answered', 'abandoned')), sum(input_tokens),
     sum(output_tokens), coalesce(sum(cost_nano), 0), sum(cost_nano IS NULL)
-    FROM ledger_entries GROUP BY 1 ORDER BY {order}"""
-_ORDER = {"model": "5 DESC, 1", "day": "1", "run": "max(at)"}
+    FROM ledger_entries GROUP BY 1 ORDER BY max(at)"""
+_QUERIES: dict[By, str] = {
+    "model": _DAYS.format(key="model", order="5 DESC, 1"),
+    "day": _DAYS.format(key="day", order="1"),
+    "run": _RUNS,
+}
 _LAST_RUN = """SELECT period FROM ledger_entries WHERE budget = ? AND period IS NOT NULL
     ORDER BY id DESC LIMIT 1"""
 
@@ -55,8 +60,7 @@ class BudgetRow:
 
 def costs(ledger: Ledger, by: By = "model") -> list[Row]:
     """All that the ledger knows; models by their cost, days and runs by their time."""
-    query = _ROWS.format(column=_COLUMNS[by], order=_ORDER[by])
-    rows = ledger.read(lambda c: c.execute(query).fetchall())
+    rows = ledger.read(lambda c: c.execute(_QUERIES[by]).fetchall())
     return [Row(str(r[0]), r[1], r[2], r[3], to_usd(r[4]), r[5]) for r in rows]
 
 

@@ -1,4 +1,4 @@
-"""The ledger's tables in nearfar.db. Sums of each budget and period are kept, never added up anew."""
+"""The ledger's tables in nearfar.db. Sums are kept as lines come, never added up anew."""
 
 from nearfar.storage import Migration
 
@@ -43,6 +43,16 @@ MIGRATIONS = (
             provider TEXT NOT NULL,
             price_source TEXT NOT NULL
         )""",
+        """CREATE TABLE ledger_days (        -- the lines, added up
+            day TEXT NOT NULL,
+            model TEXT NOT NULL,
+            requests INTEGER NOT NULL,       -- answered or abandoned
+            input_tokens INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL,
+            cost_nano INTEGER NOT NULL,
+            unpriced INTEGER NOT NULL,       -- lines whose price nobody knows
+            PRIMARY KEY (day, model)
+        ) WITHOUT ROWID""",
         """CREATE TABLE ledger_sums (
             budget TEXT NOT NULL,
             period TEXT NOT NULL,
