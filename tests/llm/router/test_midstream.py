@@ -55,9 +55,15 @@ class Outcome:
         return "".join(chunk.text for chunk in self.chunks)
 
 
-async def listen(router: Router, midstream: Midstream, tools: list[Any] | None = None) -> Outcome:
+async def listen(
+    router: Router, midstream: Midstream, tools: list[Any] | None = None, retries: int = 0
+) -> Outcome:
     router.options = RouterOptions(
-        PATIENT.deadline_s, PATIENT.first_token_s, PATIENT.stall_s, retries=0, midstream=midstream
+        PATIENT.deadline_s,
+        PATIENT.first_token_s,
+        PATIENT.stall_s,
+        retries=retries,
+        midstream=midstream,
     )
     outcome = Outcome()
     model = router.bind_tools(tools) if tools else router
@@ -180,7 +186,7 @@ async def test_a_refused_prefill_is_asked_again_without_and_hides_nothing() -> N
 
     cut = Fault("cut", after=3, reply=ANSWER)
     with FaultServer(default=cut) as first, FaultServer(default=refusing) as second:
-        outcome = await listen(over(first, second, prefill=True), "continue")
+        outcome = await listen(over(first, second, prefill=True), "continue", retries=1)
     check(outcome, TEXT, [])
     assert outcome.error is None
 

@@ -19,6 +19,7 @@ from nearfar.llm.money import Till
 from nearfar.llm.portal import portal
 from nearfar.llm.reply import joined
 
+from .breaker import Health
 from .candidate import Candidate
 from .gates import Request
 from .options import RouterOptions
@@ -78,6 +79,10 @@ class Router(BaseChatModel):
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(tools=wire, **kwargs)
+
+    def health(self) -> dict[str, Health]:
+        """What is known of each candidate's upstream, by the candidate's name."""
+        return {c.name: c.breaker.health() for c in self.candidates}
 
     # ------------------------------------------------------------------ LangChain's four ways
 

@@ -23,6 +23,7 @@ from nearfar.llm.money import Refused, Till
 
 from .account import Account, Tab
 from .attempt import Attempt, Limits
+from .breaker import Permit
 from .candidate import Candidate
 from .continuation import Disagreement, Sent
 from .gates import GATES, Request
@@ -48,6 +49,17 @@ class _Place:
     again: bool = False
     prefill: bool = True
     """It has not refused to go on from the beginning of an answer."""
+    permit: Permit | None = None
+
+    def admit(self, *, early: bool) -> bool:
+        """Whether its breaker lets a request through now."""
+        self.permit = self.candidate.breaker.admit(early=early)
+        return self.permit is not None
+
+    def forget(self) -> None:
+        """The request that was let through says nothing about the upstream."""
+        if self.permit is not None:
+            self.candidate.breaker.forget(self.permit)
 
 
 class Run:
@@ -103,7 +115,7 @@ class Run:
                 self._failed(place, attempt, error)
             except BaseException:
                 self._account.abandon(tab, attempt)
-                place.candidate.breaker.forget()
+                place.forget()
                 raise
             else:
                 await self._account.pay(tab, attempt, "answered")
@@ -125,16 +137,19 @@ class Run:
             ready = sorted(
                 (p for p in left if p.ready_at <= now), key=lambda p: (not p.again, p.tries)
             )
-            for place in ready:
-                if place.candidate.breaker.admit():
-                    return place
-                self.receipt.passed_over(place.candidate, "breaker: its upstream keeps failing")
+            # Before its time only where there is nobody else: not all are closed if one could answer.
+            for early in (False, True) if len(ready) == len(left) else (False,):
+                for place in ready:
+                    if place.admit(early=early):
+                        return place
+                    reason = "breaker: its upstream keeps failing"
+                    self.receipt.passed_over(place.candidate, reason)
             await self._wait(left, ready, now)
 
     async def _wait(self, left: list[_Place], ready: list[_Place], now: float) -> None:
-        """Sleep until a candidate may be asked. One that the breaker holds is not waited for long."""
+        """Sleep until a candidate may be asked."""
         times = [p.ready_at for p in left if p not in ready]
-        times += [now + p.candidate.breaker.health().opens_again_s + 0.001 for p in ready]
+        times += [now + p.candidate.breaker.wait_s() for p in ready]
         if not times:
             raise self._none_left()
         until = min(times)
@@ -150,14 +165,14 @@ class Run:
             self._refused(place, refused)
             return None
         except BaseException:
-            place.candidate.breaker.forget()
+            place.forget()
             raise
 
     def _refused(self, place: _Place, refused: Refused) -> None:
         """Nothing is sent that the budget does not allow. Models on this machine stand in only where
         ``on_exhausted`` says so; money that others hold back is waited for.
         """
-        place.candidate.breaker.forget()
+        place.forget()
         self.receipt.passed_over(place.candidate, refused.reason)
         near_goes_on = self._account.only_near
         if refused.kind == "busy":
@@ -187,7 +202,7 @@ class Run:
     def _failed(self, place: _Place, attempt: Attempt, error: NearfarError) -> None:
         """Put a fault through the table; raises when the request ends with it."""
         if asyncio.get_running_loop().time() >= self._deadline:
-            place.candidate.breaker.forget()
+            place.forget()
             self.receipt.tried(attempt, error, "deadline")
             self._faults.append(error)
             raise self._late() from error
@@ -204,10 +219,9 @@ class Run:
     def _apply(self, rule: Rule, place: _Place, error: NearfarError) -> None:
         wait = error.retry_after_s if isinstance(error, UpstreamError) else None
         if rule.verdict is Verdict.SURFACE and self.sent.prefilled and place.prefill:
-            # What was refused is the prefill: the same again without it, which is no attempt more.
+            # What was refused is the prefill: the same once more, without it.
             place.prefill = False
             place.again = True
-            place.tries -= 1
         elif rule.verdict in {Verdict.LEAVE, Verdict.CLOSE, Verdict.SURFACE}:
             place.out = True
         elif rule.verdict is Verdict.LARGER:
@@ -230,10 +244,10 @@ class Run:
         breaker = place.candidate.breaker
         if rule.verdict is Verdict.CLOSE:
             breaker.shut()
-        elif rule.counts:
-            breaker.failed()
+        elif rule.counts and place.permit is not None:
+            breaker.failed(place.permit)
         else:
-            breaker.forget()
+            place.forget()
 
     def _answered(self, place: _Place, attempt: Attempt) -> AIMessageChunk:
         candidate = place.candidate
@@ -241,7 +255,8 @@ class Run:
         if seconds is not None:
             candidate.note_first_token(seconds)
         slow = seconds is not None and seconds > self.options.first_token_s * 0.8
-        candidate.breaker.succeeded(slow=slow)
+        if place.permit is not None:
+            candidate.breaker.succeeded(place.permit, slow=slow)
         self.receipt.tried(attempt, None, None)
         self.receipt.answered(candidate)
         return attempt.reply.last(plain=not self.sent.own_blocks, nearfar=self.receipt.to_dict())

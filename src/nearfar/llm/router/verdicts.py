@@ -10,6 +10,7 @@ from nearfar.errors import (
     EngineMemoryError,
     EngineTimeoutError,
     NearfarError,
+    RouterError,
     UpstreamError,
 )
 
@@ -67,20 +68,31 @@ TABLE: dict[str, Rule] = {
 }
 """By the ``fault`` of an UpstreamError."""
 
-_LOCAL: tuple[tuple[type[NearfarError], Rule], ...] = (
+_OURS: tuple[tuple[type[NearfarError], Rule], ...] = (
     (ContextWindowError, Rule(Verdict.LARGER, counts=False)),
     (EngineBusyError, Rule(Verdict.NEXT, counts=False)),
     (EngineCrashedError, Rule(Verdict.AGAIN)),
     (EngineTimeoutError, Rule(Verdict.LEAVE)),
     (EngineMemoryError, Rule(Verdict.LEAVE)),
+    (RouterError, Rule(Verdict.LEAVE)),
 )
 
 
 def rule_for(error: NearfarError) -> Rule:
-    """The table's word on an error; what it does not know is surfaced without blame."""
+    """The table's word on an error; what it does not know is surfaced without blame.
+
+    What a router within this one has given up is not tried again here: attempts do not multiply.
+    """
+    rule = _rule(error)
+    if "receipt" in error.data and rule.verdict is not Verdict.SURFACE:
+        return Rule(Verdict.LEAVE, counts=rule.counts)
+    return rule
+
+
+def _rule(error: NearfarError) -> Rule:
     if isinstance(error, UpstreamError):
         return TABLE.get(error.fault, TABLE["unknown"])
-    for kind, rule in _LOCAL:
+    for kind, rule in _OURS:
         if isinstance(error, kind):
             return rule
     return Rule(Verdict.SURFACE, counts=False)
