@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 Job = Callable[[sqlite3.Connection], object]
 _BATCH = 500
+_LINGER_S = 0.05
+"""How long lines are gathered: a thread that wakes for each of them gets in its callers' way."""
 
 
 class Writer:
@@ -33,6 +35,7 @@ class Writer:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._hurry = threading.Event()
 
     def put(self, job: Job) -> None:
         """Have ``job`` run soon; at the end of the program, now."""
@@ -51,6 +54,7 @@ class Writer:
             return True
         done = threading.Event()
         self._jobs.put(done)
+        self._hurry.set()
         return done.wait(timeout_s)
 
     def close(self) -> None:
@@ -78,6 +82,7 @@ class Writer:
         thread, self._thread = self._thread, None
         if thread is not None:
             self._jobs.put(None)
+            self._hurry.set()
             thread.join(60)
 
     def _rest(self) -> None:
@@ -99,7 +104,7 @@ class Writer:
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
         try:
-            while (batch := _next(self._jobs)) is not None:
+            while (batch := self._next()) is not None:
                 work = [item for item in batch if not isinstance(item, threading.Event)]
                 try:
                     connection = connection or open_ledger(self._path)
@@ -116,25 +121,25 @@ class Writer:
             if connection is not None:
                 connection.close()
 
-
-def _next(
-    jobs: "queue.SimpleQueue[Job | threading.Event | None]",
-) -> list[Job | threading.Event] | None:
-    """What waits, at least one; None at the end, when all before it has been given out."""
-    first = jobs.get()
-    if first is None:
-        return None
-    batch: list[Job | threading.Event] = [first]
-    while len(batch) < _BATCH:
-        try:
-            item = jobs.get_nowait()
-        except queue.Empty:
-            break
-        if item is None:
-            jobs.put(None)
-            break
-        batch.append(item)
-    return batch
+    def _next(self) -> list[Job | threading.Event] | None:
+        """What waits, at least one; None at the end, when all before it has been given out."""
+        first = self._jobs.get()
+        if first is None:
+            return None
+        if self._jobs.empty() and not isinstance(first, threading.Event):
+            self._hurry.wait(_LINGER_S)
+        self._hurry.clear()
+        batch: list[Job | threading.Event] = [first]
+        while len(batch) < _BATCH:
+            try:
+                item = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                self._jobs.put(None)
+                break
+            batch.append(item)
+        return batch
 
 
 def _run(connection: sqlite3.Connection, work: list[Job]) -> None:
