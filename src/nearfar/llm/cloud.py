@@ -140,6 +140,7 @@ def cloud_model(name: str, settings: ModelSettings) -> BaseChatModel:
         model_name=settings.model,
         build=lambda: provider.build(settings, key),
         pool=provider.pool,
+        api_key=key,
         profile=profile,
     )
 

@@ -19,7 +19,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableBinding
 from langchain_core.tools import BaseTool
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from .faults import Origin
 from .portal import portal
@@ -33,6 +33,8 @@ class FarChatModel(BaseChatModel):
 
     provider: str
     model_name: str
+    api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
+    """Kept out of error messages."""
     build: Callable[[], BaseChatModel] = Field(exclude=True, repr=False)
     """Makes the provider's model with its retries off; called at the first use."""
     pool: Callable[[Any], Any] = Field(exclude=True, repr=False)
@@ -148,7 +150,8 @@ class FarChatModel(BaseChatModel):
 
     @property
     def _origin(self) -> Origin:
-        return Origin(self.provider, self.model_name)
+        secret = self.api_key.get_secret_value() if self.api_key else ""
+        return Origin(self.provider, self.model_name, secret)
 
     async def aprepare(self) -> None:
         """Make the provider's model; importing its package takes a second, and is not done on a loop."""

@@ -1,7 +1,8 @@
 """From what a model server says or does wrong to one of our errors: one table for all of them."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nearfar.errors import (
@@ -21,23 +22,32 @@ from nearfar.errors import (
 )
 from nearfar.llm.retry_after import parse_retry_after
 
-_QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "credit_exhausted"}
+_QUOTA_CODES = {
+    "insufficient_quota",
+    "billing_hard_limit_reached",
+    "billing_error",
+    "credit_exhausted",
+}
+_RATE_CODES = {"rate_limit_error", "rate_limit_exceeded"}
+_OVERLOAD_CODES = {"overloaded_error", "overloaded"}
 _CONTEXT_CODES = {"context_length_exceeded", "context_window_exceeded"}
 _CONTEXT_WORDS = (
     "maximum context length",
     "context window",
     "context length",
     "prompt is too long",
+    "maximum number of tokens",
 )
 _FILTER_CODES = {"content_filter", "content_policy_violation", "responsibleaipolicyviolation"}
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Who was asked: named in every error."""
+    """Who was asked: named in every error. ``secret`` is the key, which no message may repeat."""
 
     provider: str
     model: str
+    secret: str = field(default="", repr=False)
 
     def error(
         self, kind: type[UpstreamError], message: str, fault: str, **data: Any
@@ -45,7 +55,7 @@ class Origin:
         """An error of ``kind`` that begins with who it is about; data that is None is left out."""
         known = {k: v for k, v in data.items() if v is not None}
         return kind(
-            f"{self.provider} ({self.model}): {message}",
+            f"{self.provider} ({self.model}): {redacted(message, self.secret)}",
             data={"provider": self.provider, "model": self.model, "fault": fault, **known},
         )
 
@@ -100,15 +110,25 @@ class Origin:
         if names & _BROKEN:
             words = "the connection broke before a reply"
             return self.error(UpstreamConnectionError, words, "reset")
-        # google-genai calls it `code`; in other libraries that word means other things.
-        status = getattr(error, "code" if "google.APIError" in names else "status_code", None)
-        if isinstance(status, int) and 400 <= status < 600:
-            headers = getattr(getattr(error, "response", None), "headers", None) or {}
-            body = getattr(error, "body", None)
-            detail = body if isinstance(body, Mapping) else {"message": _short(error)}
-            return self.from_status(status, headers, detail)
-        return None
+        return self._answered(error, names)
 
+    def _answered(self, error: BaseException, names: set[str]) -> UpstreamError | None:
+        """The error of an exception that holds a server's response."""
+        response = getattr(error, "response", None)
+        # google-genai calls it `code`, aiohttp `status`; elsewhere these words mean other things.
+        word = next((w for kind, w in _STATUS_WORDS.items() if kind in names), "status_code")
+        status = getattr(error, word, None) or getattr(response, "status_code", None)
+        if not isinstance(status, int):
+            return None
+        body = getattr(error, "body", None)
+        detail = body if isinstance(body, Mapping) else {"message": _short(error)}
+        if 400 <= status < 600:
+            return self.from_status(status, getattr(response, "headers", None) or {}, detail)
+        # An error inside a reply that began well comes with the status of its beginning.
+        return self.from_event(detail) if isinstance(body, Mapping) else None
+
+
+_STATUS_WORDS = {"google.APIError": "code", "ClientResponseError": "status"}
 
 # By class name, so that no SDK has to be imported to recognise its exceptions. The names are those
 # of aiohttp, httpx, httpx2, requests and the standard library.
@@ -126,7 +146,7 @@ _TRANSPORT: tuple[tuple[frozenset[str], type[UpstreamError], str, str], ...] = (
         "dns",
     ),
     (
-        frozenset({"ClientSSLError", "SSLError"}),
+        frozenset({"ClientSSLError", "SSLError", "ServerFingerprintMismatch"}),
         UpstreamConnectionError,
         "no trusted TLS connection could be made",
         "tls",
@@ -138,13 +158,57 @@ _TRANSPORT: tuple[tuple[frozenset[str], type[UpstreamError], str, str], ...] = (
         "refused",
     ),
     (
-        frozenset({"JSONDecodeError", "APIResponseValidationError"}),
+        frozenset(
+            {
+                "JSONDecodeError",
+                "APIResponseValidationError",
+                "UnknownApiResponseError",
+                "DecodingError",
+                "SSEError",
+                "ContentTypeError",
+            }
+        ),
         BrokenReplyError,
         "the reply is not what the protocol says",
         "malformed",
     ),
+    (
+        frozenset(
+            {"InvalidURL", "NonHttpUrlClientError", "UnsupportedProtocol", "TooManyRedirects"}
+        ),
+        UpstreamNotFoundError,
+        "the server's address cannot be used",
+        "not_found",
+    ),
+    (
+        frozenset({"ContextOverflowError"}),
+        ContextTooLongError,
+        "the prompt is too long",
+        "context",
+    ),
+    (
+        frozenset({"ContentFilterFinishReasonError", "OpenAIRefusalError"}),
+        ContentFilteredError,
+        "the provider's content filter stopped the reply",
+        "content_filter",
+    ),
+    (
+        frozenset({"ollama.RequestError"}),
+        RejectedRequestError,
+        "the request is wrong",
+        "rejected",
+    ),
 )
-_SILENT = frozenset({"TimeoutError", "ReadTimeout", "WriteTimeout", "PoolTimeout"})
+_SILENT = frozenset(
+    {
+        "TimeoutError",
+        "ReadTimeout",
+        "WriteTimeout",
+        "PoolTimeout",
+        "TimeoutException",
+        "APITimeoutError",
+    }
+)
 _BROKEN = frozenset(
     {
         "aiohttp.ClientError",
@@ -153,6 +217,10 @@ _BROKEN = frozenset(
         "ProtocolError",
         "OSError",
         "APIConnectionError",
+        "TransportError",
+        "StreamError",
+        "EofStream",
+        "ContinuationInterruptedError",
     }
 )
 
@@ -171,6 +239,18 @@ def _names(error: BaseException) -> set[str]:
     return {k.__name__ for k in kinds} | {
         f"{k.__module__.split('.', 1)[0]}.{k.__name__}" for k in kinds
     }
+
+
+_KEYS = re.compile(
+    r"\b(?:sk|pk|rk|gsk|xai|hf|key|api)[-_][\w*.-]{6,}|\bAIza[\w-]{10,}|\b[Bb]earer\s+\S+"
+)
+
+
+def redacted(text: str, secret: str = "") -> str:
+    """``text`` without the key, and without anything that looks like one."""
+    if len(secret) >= 4:
+        text = text.replace(secret, "[key]")
+    return _KEYS.sub("[key]", text)
 
 
 def _short(error: BaseException) -> str:
@@ -204,7 +284,7 @@ _Rule = tuple[Callable[[_Said], bool], type[UpstreamError], str]
 # The first rule that holds decides: a code says more than the status that it came with.
 _RULES: tuple[_Rule, ...] = (
     (lambda s: s.status == 402 or bool(s.codes & _QUOTA_CODES), QuotaExhaustedError, "quota"),
-    (lambda s: s.status == 429, RateLimitedError, "rate_limit"),
+    (lambda s: s.status == 429 or bool(s.codes & _RATE_CODES), RateLimitedError, "rate_limit"),
     (lambda s: s.status in {401, 403}, AuthenticationError, "auth"),
     (
         lambda s: (
@@ -218,7 +298,11 @@ _RULES: tuple[_Rule, ...] = (
     (lambda s: bool(s.codes & _FILTER_CODES), ContentFilteredError, "content_filter"),
     (lambda s: s.status == 404, UpstreamNotFoundError, "not_found"),
     (lambda s: s.status == 408, UpstreamTimeoutError, "silence"),
-    (lambda s: s.status in {503, 529}, UpstreamFaultError, "overloaded"),
+    (
+        lambda s: s.status in {503, 529} or bool(s.codes & _OVERLOAD_CODES),
+        UpstreamFaultError,
+        "overloaded",
+    ),
     (lambda s: s.status >= 500, UpstreamFaultError, "server"),
 )
 

@@ -184,7 +184,8 @@ class OpenAIWireChatModel(BaseChatModel):
 
     @property
     def _origin(self) -> Origin:
-        return Origin(self.provider, self.model)
+        secret = self.api_key.get_secret_value() if self.api_key else ""
+        return Origin(self.provider, self.model, secret)
 
     def _endpoint(self) -> Endpoint:
         headers = {"content-type": "application/json", **self.headers}

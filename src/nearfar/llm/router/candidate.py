@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.messages.utils import count_tokens_approximately
+from pydantic import SecretStr
 
 from nearfar.llm.faults import Origin
 from nearfar.llm.money import Price
@@ -63,7 +64,9 @@ class Candidate:
     @property
     def origin(self) -> Origin:
         """Whom errors name."""
-        return Origin(self.provider, self.model_id)
+        key = getattr(self.model, "api_key", None)
+        secret = key.get_secret_value() if isinstance(key, SecretStr) else ""
+        return Origin(self.provider, self.model_id, secret)
 
     def count(self, messages: Sequence[BaseMessage], tools: Sequence[dict[str, Any]]) -> int:
         """The prompt's tokens: exact where the model can tell, else a generous estimate."""
