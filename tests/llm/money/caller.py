@@ -1,4 +1,4 @@
-"""One of several programs that spend from one budget: FOLDER CALLERS; writes a line for each reply."""
+"""One of several programs that spend from one budget: FOLDER CALLERS [MAX_TOKENS]; writes a line for each reply."""
 
 import asyncio
 import sys
@@ -8,12 +8,12 @@ from nearfar import chat_model
 from nearfar.errors import BudgetExhaustedError
 
 
-async def main(folder: Path, callers: int) -> None:
+async def main(folder: Path, callers: int, **limit: int) -> None:
     model = chat_model("default", settings=folder / "nearfar.yaml")
 
     async def call() -> None:
         try:
-            await model.ainvoke("x", max_tokens=5)
+            await model.ainvoke("x", **limit)
             word = "answered"
         except BudgetExhaustedError:
             word = "refused"
@@ -23,4 +23,5 @@ async def main(folder: Path, callers: int) -> None:
     await asyncio.gather(*(call() for _ in range(callers)))
 
 
-asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+given = {"max_tokens": int(sys.argv[3])} if sys.argv[3:] else {}
+asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), **given))

@@ -36,13 +36,21 @@ def wait_until(condition: Callable[[], bool], limit_s: float = 60) -> None:
         time.sleep(0.005)
 
 
-def run(folder: Path, home: Path, *, output: int, kills: int, rng: random.Random) -> None:
+def run(
+    folder: Path,
+    home: Path,
+    *,
+    kills: int,
+    rng: random.Random,
+    output: int = 100,
+    limit: tuple[str, ...] = ("5",),
+) -> None:
     """4 programs with 50 callers each; some are killed when a number of calls was answered."""
     cost = (10 + 5 * output) / 1e6  # what the server says it used: 10 tokens in, 5 out
     with FaultServer(default=Reply(delay_s=0.05)) as server:
         text = SETTINGS.format(url=server.openai_url, output=output, limit=AFFORDABLE * cost)
         (folder / "nearfar.yaml").write_text(text)
-        command = [sys.executable, str(CALLER), str(folder), "50"]
+        command = [sys.executable, str(CALLER), str(folder), "50", *limit]
         programs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
         try:
             for program in rng.sample(programs, kills):
@@ -87,11 +95,19 @@ def reached(home: Path, at: int, programs: list[subprocess.Popen[str]]) -> bool:
 def test_200_callers_with_kills_answer_what_is_affordable_and_never_more(
     tmp_path: Path, home_folder: Path
 ) -> None:
-    run(tmp_path, home_folder, output=100, kills=2, rng=random.Random(1))
+    run(tmp_path, home_folder, kills=2, rng=random.Random(1))
+
+
+@pytest.mark.long
+def test_callers_without_a_limit_go_one_by_one_and_get_as_many_answers(
+    tmp_path: Path, home_folder: Path
+) -> None:
+    """The worst case of each is far more than the whole budget; none may be cut to nothing."""
+    run(tmp_path, home_folder, kills=0, rng=random.Random(1), output=3, limit=())
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_the_moment_of_the_kills(tmp_path: Path, home_folder: Path, seed: int) -> None:
     rng = random.Random(seed)
-    run(tmp_path, home_folder, output=100, kills=rng.randrange(1, 4), rng=rng)
+    run(tmp_path, home_folder, kills=rng.randrange(1, 4), rng=rng)

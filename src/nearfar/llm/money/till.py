@@ -29,7 +29,7 @@ from .prices import Price
 
 _log = logging.getLogger(__name__)
 
-LEAST_OUTPUT_TOKENS = 256
+LEAST_OUTPUT_TOKENS = 16
 """A reply is not cut shorter than this for want of money; the call is refused instead."""
 
 OnAlert = Callable[[Alert], object]
