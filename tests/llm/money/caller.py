@@ -8,12 +8,12 @@ from nearfar import chat_model
 from nearfar.errors import BudgetExhaustedError
 
 
-async def main(folder: Path, callers: int, **limit: int) -> None:
+async def main(folder: Path, callers: int, max_tokens: int | None) -> None:
     model = chat_model("default", settings=folder / "nearfar.yaml")
 
     async def call() -> None:
         try:
-            await model.ainvoke("x", **limit)
+            await model.ainvoke("x", max_tokens=max_tokens)
             word = "answered"
         except BudgetExhaustedError:
             word = "refused"
@@ -23,5 +23,4 @@ async def main(folder: Path, callers: int, **limit: int) -> None:
     await asyncio.gather(*(call() for _ in range(callers)))
 
 
-given = {"max_tokens": int(sys.argv[3])} if sys.argv[3:] else {}
-asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), **given))
+asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) if sys.argv[3:] else None))
