@@ -167,8 +167,8 @@ def classes(module: str) -> list[type[BaseException]]:
 def made(kind: type[BaseException], status: int | None) -> Any:
     """One without its constructor, which each has its own: only what the table looks at."""
     named = {"__str__": lambda _: "told", "__module__": kind.__module__}
-    quiet = type(kind.__name__, (kind,), named)
-    error: Any = quiet.__new__(quiet)
+    quiet: Any = type(kind.__name__, (kind,), named)
+    error = quiet.__new__(quiet)
     if status is not None:
         error.status_code = error.code = error.status = status
     return error

@@ -117,7 +117,7 @@ class Origin:
         response = getattr(error, "response", None)
         # google-genai calls it `code`, aiohttp `status`; elsewhere these words mean other things.
         word = next((w for kind, w in _STATUS_WORDS.items() if kind in names), "status_code")
-        status = getattr(error, word, None) or getattr(response, "status_code", None)
+        status = getattr(error, word, None)
         if not isinstance(status, int):
             return None
         body = getattr(error, "body", None)

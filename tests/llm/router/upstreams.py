@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.runnables import Runnable
 
 from nearfar.llm.cloud import cloud_model
 from nearfar.llm.router import Candidate, Capabilities, Router, RouterOptions
@@ -50,7 +51,7 @@ def pair(
     )
 
 
-async def ask(model: BaseChatModel, way: Way) -> AIMessage:
+async def ask(model: Runnable[Any, AIMessage], way: Way) -> AIMessage:
     """One request in one of the four ways; streams are merged."""
     if way == "ainvoke":
         return await model.ainvoke("x")
@@ -61,13 +62,16 @@ async def ask(model: BaseChatModel, way: Way) -> AIMessage:
     return await asyncio.to_thread(lambda: merged(list(_stream(model))))
 
 
-async def _all(model: BaseChatModel) -> AsyncIterator[AIMessageChunk]:
+async def _all(model: Runnable[Any, AIMessage]) -> AsyncIterator[AIMessageChunk]:
     async for chunk in model.astream("x"):
+        assert isinstance(chunk, AIMessageChunk)
         yield chunk
 
 
-def _stream(model: BaseChatModel) -> Iterator[AIMessageChunk]:
-    yield from model.stream("x")
+def _stream(model: Runnable[Any, AIMessage]) -> Iterator[AIMessageChunk]:
+    for chunk in model.stream("x"):
+        assert isinstance(chunk, AIMessageChunk)
+        yield chunk
 
 
 def merged(chunks: list[AIMessageChunk]) -> AIMessageChunk:
