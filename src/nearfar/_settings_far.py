@@ -54,7 +54,7 @@ class RouterSettings(Section):
     candidates: Annotated[list[str], Field(min_length=1)]
     """Names of models, the preferred one first."""
     policy: str = "priority"
-    """Their order: priority, latency, least_busy, near_first, round_robin, or package.module:function."""
+    """Their order: priority, cost, latency, least_busy, near_first, round_robin, split, or module:function."""
     deadline_s: Seconds = 60
     """Seconds that a request may take in all."""
     first_token_s: Seconds = 15

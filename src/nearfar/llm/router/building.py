@@ -31,7 +31,9 @@ def router(
     chosen = policy or own.policy
     return Router(
         name=name,
-        candidates=[_candidate(c, settings, make(c), own) for c in own.candidates],
+        candidates=[
+            _candidate(c, settings, make(c), own, priced=chosen == "cost") for c in own.candidates
+        ],
         options=_options(own),
         policy=find_policy(chosen),
         policy_name=chosen,
@@ -64,8 +66,9 @@ def find_policy(name: str) -> Policy:
 
 
 def _candidate(
-    name: str, settings: Settings, model: BaseChatModel, router: RouterSettings
+    name: str, settings: Settings, model: BaseChatModel, router: RouterSettings, *, priced: bool
 ) -> Candidate:
+    """``priced``: look up the published price now, which loads them all once."""
     own = settings.models.get(name, ModelSettings())
     local = own.provider == "local"
     profile = model.profile or {}
@@ -83,7 +86,9 @@ def _candidate(
             prefill=own.profile.prefill,
         ),
         breaker=_shared_breaker(name, own, router),
-        price=price_of(own.provider, own.model, own.price) if local or own.price else None,
+        price=price_of(own.provider, own.model, own.price, base_url=own.base_url)
+        if local or own.price or priced
+        else None,
         base_url=own.base_url,
     )
 
