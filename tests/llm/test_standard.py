@@ -100,6 +100,10 @@ class Lean(Params):
         return True
 
     @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
     def model_override_value(self) -> str:
         return "lean-2"
 
@@ -122,6 +126,10 @@ class Both(Params):
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return RouterOverBoth
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
 
     @property
     def model_override_value(self) -> str:

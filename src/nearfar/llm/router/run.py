@@ -28,6 +28,7 @@ from .candidate import Candidate
 from .continuation import Disagreement, Sent
 from .gates import GATES, Request
 from .receipt import Receipt
+from .rendering import rendered
 from .verdicts import Rule, Verdict, rule_for
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Run:
             attempt = self._attempt(place, tab)
             try:
                 messages = self.sent.begin(
-                    self.request.messages, prefill=place.prefill and place.candidate.takes.prefill
+                    rendered(self.request.messages, place.candidate.provider),
+                    prefill=place.prefill and place.candidate.takes.prefill,
                 )
                 self.receipt.continued |= bool(self.sent.text)
                 async with aclosing(attempt.chunks(messages)) as chunks:
