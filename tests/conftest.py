@@ -50,6 +50,15 @@ def home_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     return home
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_connection_is_left() -> Iterator[None]:
+    """Pools of connections that live on the portal's loop are closed before the process ends."""
+    yield
+    module = sys.modules.get("nearfar.llm.portal")
+    if module is not None:
+        module.portal.close()
+
+
 @pytest.fixture(scope="session")
 def tiny_model() -> Path:
     """The folder of the chat model that comes with the package."""

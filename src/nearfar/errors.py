@@ -23,7 +23,25 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── EngineTimeoutError                NF-209  1     the worker process hung
     │   ├── EngineMemoryError                 NF-210  1     the worker process ran out of memory
     │   ├── UnsupportedInputError             NF-211  2     content the model cannot take
-    │   └── InvalidParameterError             NF-212  2     a sampling parameter out of range
+    │   ├── InvalidParameterError             NF-212  2     a sampling parameter out of range
+    │   └── UpstreamError                     NF-220  1     a model server elsewhere
+    │       ├── UpstreamConnectionError       NF-221  1     refused, reset, name, TLS
+    │       ├── UpstreamTimeoutError          NF-222  1     silence
+    │       ├── RateLimitedError              NF-223  1     too many requests for now
+    │       ├── QuotaExhaustedError           NF-224  1     the account has no credit
+    │       ├── AuthenticationError           NF-225  2     the key was not accepted
+    │       ├── UpstreamNotFoundError         NF-226  2     no such model or path there
+    │       ├── RejectedRequestError          NF-227  1     the request itself is wrong
+    │       ├── ContextTooLongError           NF-228  1     the prompt does not fit there
+    │       ├── ContentFilteredError          NF-229  1     refused by the provider's filter
+    │       ├── UpstreamFaultError            NF-230  1     the server failed or is overloaded
+    │       └── BrokenReplyError              NF-231  1     the reply is not whole
+    ├── RouterError                           NF-240  1
+    │   ├── NoCandidateError                  NF-241  1     every candidate was passed over
+    │   ├── AllCandidatesFailedError          NF-242  1     each one that was asked failed
+    │   ├── DeadlineExceededError             NF-243  1     the request's time is up
+    │   ├── BudgetExhaustedError              NF-260  4     the budget does not allow the call
+    │   └── UnknownPriceError                 NF-261  2     a budget applies, and no price is known
     ├── DocumentError                         NF-300  1
     │   ├── DocumentNotFoundError             NF-301  2
     │   ├── NoDocumentsError                  NF-302  2     a folder without readable files
@@ -47,11 +65,14 @@ programs: sizes, names, paths; never a secret and never the user's text).
         ├── WorkflowInputError                NF-502  2
         └── WorkflowFailedError               NF-503  1
 
-The exit codes are those of the command line: 1 failed, 2 usage or configuration.
+The exit codes are those of the command line: 1 failed, 2 usage or configuration, 4 budget exhausted.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessageChunk
 
 DOCS_PAGE = "docs/troubleshooting.md"
 
@@ -142,9 +163,15 @@ class MissingPackageError(ConfigurationError):
 
 
 class ModelError(NearfarError):
-    """Something about a model."""
+    """Something about a model.
+
+    ``partial`` holds what had come of a reply that was streamed; it is the user's content, and
+    therefore not in ``data``.
+    """
 
     code = "NF-200"
+
+    partial: "AIMessageChunk | None" = None
 
 
 class ModelNotFoundError(ModelError):
@@ -238,6 +265,162 @@ class InvalidParameterError(ModelError):
     code = "NF-212"
     exit_code = 2
     default_remedy = "Use a value within the range that the message names."
+
+
+class UpstreamError(ModelError):
+    """A model server elsewhere did not answer as it should.
+
+    Data: ``provider``, ``model``, ``fault`` (which kind, in one word), and where they are known
+    ``status``, ``request_id`` and ``retry_after_s``.
+    """
+
+    code = "NF-220"
+
+    @property
+    def fault(self) -> str:
+        """Which kind of fault, in one word."""
+        return str(self.data.get("fault", ""))
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The least time, in seconds, after which the server wants to be asked again."""
+        value = self.data.get("retry_after_s")
+        return None if value is None else float(value)
+
+
+class UpstreamConnectionError(UpstreamError):
+    """No connection, or it broke before a reply; fault: refused, reset, dns, tls, connect."""
+
+    code = "NF-221"
+    default_remedy = "Check the network, base_url and any proxy."
+
+
+class UpstreamTimeoutError(UpstreamError):
+    """Silence past a limit; fault: connect_timeout, silence, first_token, stall."""
+
+    code = "NF-222"
+    default_remedy = "Try again, or allow more time."
+
+
+class RateLimitedError(UpstreamError):
+    """Too many requests for now (429)."""
+
+    code = "NF-223"
+    default_remedy = "Wait for the time that the server named, or spread requests over more models."
+
+
+class QuotaExhaustedError(UpstreamError):
+    """The account's quota or credit is used up (402, or a 429 that says so)."""
+
+    code = "NF-224"
+    default_remedy = "Check the plan and billing of the account that the key belongs to."
+
+
+class AuthenticationError(UpstreamError):
+    """The key is missing, wrong, or may not use this model (401, 403)."""
+
+    code = "NF-225"
+    exit_code = 2
+    default_remedy = "Set the model's api_key, or the provider's usual environment variable."
+
+
+class UpstreamNotFoundError(UpstreamError):
+    """The server knows no such model or path (404)."""
+
+    code = "NF-226"
+    exit_code = 2
+    default_remedy = "Check `model` and `base_url`."
+
+
+class RejectedRequestError(UpstreamError):
+    """The server says that the request is wrong (400, 422): sending it again cannot help."""
+
+    code = "NF-227"
+    default_remedy = "The message says what the server did not accept."
+
+
+class ContextTooLongError(UpstreamError):
+    """The server says that the prompt does not fit its model."""
+
+    code = "NF-228"
+    default_remedy = "Shorten the prompt, or use a model with a larger window."
+
+
+class ContentFilteredError(UpstreamError):
+    """The provider's content filter stopped the request or the reply; data: ``reason``."""
+
+    code = "NF-229"
+    default_remedy = "Rephrase the request."
+
+
+class UpstreamFaultError(UpstreamError):
+    """The server failed (500, 502) or is overloaded (503, 529)."""
+
+    code = "NF-230"
+    default_remedy = "Try again later."
+
+
+class BrokenReplyError(UpstreamError):
+    """A reply came, but not whole; fault: empty, malformed, no_end, cut, tool_call."""
+
+    code = "NF-231"
+    default_remedy = "Try again; what had come is on the error as `partial`."
+
+
+class RouterError(NearfarError):
+    """A router could not answer; data: ``receipt`` says who was considered and what each did.
+
+    ``partial`` holds what the caller already has of the answer; it is the user's content, and
+    therefore not in ``data``.
+    """
+
+    code = "NF-240"
+
+    partial: "AIMessageChunk | None" = None
+
+
+class NoCandidateError(RouterError):
+    """No candidate may or can take the request, before any was asked."""
+
+    code = "NF-241"
+    default_remedy = "The receipt says why each one was passed over; add a candidate that fits."
+
+
+class AllCandidatesFailedError(RouterError):
+    """Each candidate that was asked failed; ``__cause__`` is the first fault."""
+
+    code = "NF-242"
+    default_remedy = "The receipt lists every attempt and its fault."
+
+
+class DeadlineExceededError(RouterError):
+    """The deadline of the whole request passed; data: ``deadline_s``."""
+
+    code = "NF-243"
+    default_remedy = "Allow more time (deadline_s), or put quicker candidates first."
+
+
+class BudgetExhaustedError(RouterError):
+    """The budget does not allow the call, and none was made.
+
+    Data: ``budget``, ``period``, ``on_exhausted``, ``limit_usd``, ``spent_usd``, ``needed_usd``. With
+    ``on_exhausted`` "ask" a graph can ask a person, allow more, and call again.
+    """
+
+    code = "NF-260"
+    exit_code = 4
+    default_remedy = (
+        "Wait for the next period, raise limit_usd, or allow more for this one with "
+        "`nearfar costs allow`; `nearfar costs budget` shows what was spent."
+    )
+
+
+class UnknownPriceError(RouterError):
+    """A budget applies, and nobody knows what the model costs; data: ``model``, ``provider``."""
+
+    code = "NF-261"
+    exit_code = 2
+    default_remedy = "Give the model a price: {input, output} in its settings; 0 if it is free."
 
 
 class DocumentError(NearfarError):

@@ -15,27 +15,34 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from ._settings_far import BreakerSettings, BudgetSettings, ModelProfile, Price, RouterSettings
 from ._settings_problems import explain
+from ._settings_section import Section as _Section
 from ._settings_source import EnvironmentText, Source, dotted, read
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
+    "FILE_NAME",
+    "BreakerSettings",
+    "BudgetSettings",
     "EmbeddingSettings",
     "Loaded",
     "LocalOptions",
     "LogSettings",
+    "ModelProfile",
     "ModelSettings",
+    "Price",
     "RetrievalSettings",
+    "RouterSettings",
     "Settings",
     "Source",
     "StorageSettings",
@@ -53,6 +60,7 @@ FILE_NAME = "nearfar.yaml"
 
 ExecutionProvider = Literal["dml", "qnn", "cuda", "cpu"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+Provider = Literal["local", "openai", "anthropic", "google", "ollama", "openai-compatible"]
 
 
 def _base(value: str, info: ValidationInfo) -> Path:
@@ -66,6 +74,8 @@ def _base(value: str, info: ValidationInfo) -> Path:
 def _place_model(value: Any, info: ValidationInfo) -> Any:
     """Make a folder absolute; leave bare names (``builtin``) alone unless such a folder is there."""
     if not isinstance(value, str) or value == "builtin" or not value:
+        return value
+    if info.data.get("provider", "local") != "local":
         return value
     path = Path(value).expanduser()
     folder = _base(value, info) / path
@@ -108,31 +118,12 @@ WorkflowReference = Annotated[
 StorageUrl = Annotated[str, BeforeValidator(_place_url), AfterValidator(_check_url)]
 
 
-class _Section(BaseModel):
-    """Frozen, and no key that it does not know."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: Any) -> Any:
-        """``local:`` with every line under it commented out means the defaults."""
-        if not isinstance(value, dict):
-            return value
-        return {k: v for k, v in value.items() if v is not None or k not in cls.model_fields}
-
-
 class LocalOptions(_Section):
     """How models run on this machine."""
 
-    execution_providers: Annotated[list[ExecutionProvider], Field(min_length=1)] = [
-        "dml",
-        "qnn",
-        "cuda",
-        "cpu",
-    ]
+    execution_providers: Annotated[list[ExecutionProvider], Field(min_length=1)] = Field(
+        default=["dml", "qnn", "cuda", "cpu"]
+    )
     """The order in which execution providers are tried; the first that can decode a token is used."""
     max_active: Annotated[int, Field(ge=1, le=256)] = 4
     """Requests that a model works on at the same time."""
@@ -162,14 +153,42 @@ class LocalOptions(_Section):
 
 
 class ModelSettings(_Section):
-    """A chat model."""
+    """A chat model, on this machine or in the cloud."""
 
-    provider: Literal["local"] = "local"
+    provider: Provider = "local"
     """Who runs the model: `local` is this machine."""
     model: ModelReference = "builtin"
-    """`builtin`, or a folder with an onnxruntime-genai model."""
+    """Local: `builtin`, or a folder with an onnxruntime-genai model. Else the id that the provider uses."""
+    base_url: str | None = None
+    """The address of the API; unset: the provider's own. `openai-compatible` needs one."""
+    api_key: SecretStr | None = None
+    """The key; unset: the provider's usual environment variable."""
+    transport: Literal["lean", "sdk"] = "lean"
+    """OpenAI and compatible ones: Nearfar's own client, or the `openai` package."""
+    price: Price | None = None
+    """What a million tokens cost; unset: the published price, where there is one."""
+    profile: ModelProfile = ModelProfile()
+    """What the model takes; what is not said is taken from what is known of the model."""
     local: LocalOptions = LocalOptions()
     """Options for this model alone; what is not set here comes from the section `local`."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "ModelSettings":
+        given = self.model_fields_set
+        if self.provider == "local":
+            only_far = given & {"base_url", "api_key", "transport", "price"}
+            if only_far:
+                raise ValueError(f"a local model has no {min(only_far)}")
+            return self
+        if "model" not in given:
+            raise ValueError(f"a model of {self.provider} needs its id: model: NAME")
+        if "local" in given:
+            raise ValueError(f"a model of {self.provider} has no section local")
+        if self.provider == "openai-compatible" and not self.base_url:
+            raise ValueError("openai-compatible needs base_url: http://HOST:PORT/v1")
+        if "transport" in given and not self.provider.startswith("openai"):
+            raise ValueError("transport is for openai and openai-compatible")
+        return self
 
 
 class EmbeddingSettings(_Section):
@@ -200,7 +219,7 @@ class RetrievalSettings(_Section):
     """PDF files with more pages are not read."""
     read_timeout_s: Annotated[float, Field(gt=0)] = 120
     """Seconds that reading one file may take; then it is given up and reported."""
-    exclude: list[str] = []
+    exclude: list[str] = Field(default=[])
     """Patterns (`*.log`, `drafts/*`) of files and folders that are passed over in folders."""
     cache_mb: Annotated[int, Field(ge=0)] = 1024
     """Disk space, in MiB, for the indexes that `nearfar ask --docs` keeps; the oldest go first."""
@@ -223,9 +242,13 @@ class LogSettings(_Section):
 class Settings(_Section):
     """Everything that can be configured. Values are checked; an unknown key is an error."""
 
-    models: dict[str, ModelSettings] = {}
+    models: dict[str, ModelSettings] = Field(default={})
     """Chat models by name; the one called `default` is used when no name is given."""
-    embeddings: dict[str, EmbeddingSettings] = {}
+    routers: dict[str, RouterSettings] = Field(default={})
+    """Routers by name; the one called `default` is used when no name is given."""
+    budgets: dict[str, BudgetSettings] = Field(default={})
+    """Budgets by name; a router names the one that its requests are paid from."""
+    embeddings: dict[str, EmbeddingSettings] = Field(default={})
     """Embedding models by name; the one called `default` is used when no name is given."""
     local: LocalOptions = LocalOptions()
     """How models run on this machine."""
@@ -233,10 +256,22 @@ class Settings(_Section):
     """How documents are split and found."""
     storage: StorageSettings = StorageSettings()
     """Where runs, ledgers and journals are kept."""
-    workflows: dict[str, WorkflowReference] = {}
+    workflows: dict[str, WorkflowReference] = Field(default={})
     """Workflows by name: `package.module:graph` or `./file.py:graph`."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> "Settings":
+        for name, router in self.routers.items():
+            if name in self.models:
+                raise ValueError(f"{name!r} is the name of a model and of a router")
+            for candidate in router.candidates:
+                if candidate not in self.models and candidate != "builtin":
+                    raise ValueError(f"the router {name!r} names {candidate!r}, which is no model")
+            if router.budget is not None and router.budget not in self.budgets:
+                raise ValueError(f"the router {name!r} names {router.budget!r}, which is no budget")
+        return self
 
     def local_options(self, name: str | None = None) -> LocalOptions:
         """The engine options of the model called ``name``: its own over the section ``local``."""

@@ -72,3 +72,15 @@ def test_processes_that_start_together_apply_each_step_once(tmp_path: Path) -> N
     assert version(connection) == 30
     assert sum(int(out) for out in outputs) == 30
     connection.close()
+
+
+def test_parts_of_a_shared_file_count_their_own_steps(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "a.db")
+    other = Migration.sql("other", "CREATE TABLE b (x)")
+    assert migrate(connection, [FIRST, SECOND], part="one") == 2
+    assert migrate(connection, [other], part="two") == 1
+    assert migrate(connection, [FIRST, SECOND], part="one") == 0
+    assert version(connection) == 0
+    with pytest.raises(SchemaVersionError):
+        migrate(connection, [FIRST], part="one")
+    connection.close()

@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("nearfar.cli.run", "Run a workflow: a name, FILE.py:GRAPH or package.module:GRAPH."),
     "index": ("nearfar.cli.index", "Build and inspect indexes of documents."),
     "models": ("nearfar.cli.models", "Show the models that can be used."),
+    "route": ("nearfar.cli.route", "Ask through a router, and see why it chose what it chose."),
+    "costs": ("nearfar.cli.costs", "Show what was used and spent, and where the budgets stand."),
     "doctor": ("nearfar.cli.doctor", "Try everything on this machine and say what to mend."),
     "bench": ("nearfar.cli.bench", "Measure models and retrieval on this machine."),
     "config": ("nearfar.cli.config", "Show and check the configuration."),

@@ -16,6 +16,7 @@ from langgraph.errors import EmptyInputError, GraphRecursionError
 from langgraph.types import Command, StateSnapshot
 
 from nearfar.errors import NearfarError, WorkflowError, WorkflowFailedError, WorkflowInputError
+from nearfar.llm.money import spending_run
 from nearfar.settings import Settings
 from nearfar.storage import connect, database_path
 from nearfar.storage.database import BUSY_TIMEOUT_S, database_errors
@@ -70,21 +71,28 @@ class Meter(BaseCallbackHandler):
 
     def __init__(self) -> None:
         self.usage: UsageMetadata = NOTHING
-        self._far = False
-
-    @property
-    def cost_usd(self) -> float | None:
-        """0.0 while only models on this machine have answered."""
-        return None if self._far else 0.0
+        self.cost_usd: float | None = 0.0
+        """None when a model answered whose price is not known."""
 
     def on_llm_end(self, response: LLMResult, **kwargs: Any) -> None:  # noqa: ARG002 - langchain's
         for choices in response.generations:
             for generation in choices[:1]:
                 message = generation.message if isinstance(generation, ChatGeneration) else None
                 metadata = message.response_metadata if isinstance(message, AIMessage) else {}
-                self._far |= metadata.get("provider") != "local"
+                cost = _cost(metadata)
+                if self.cost_usd is not None:
+                    self.cost_usd = None if cost is None else self.cost_usd + cost
                 if isinstance(message, AIMessage):
                     self.usage = add_usage(self.usage, message.usage_metadata)
+
+
+def _cost(metadata: dict[str, Any]) -> float | None:
+    """A router's receipt says; a model without one costs nothing only on this machine."""
+    receipt = metadata.get("nearfar")
+    if receipt is not None:
+        cost: float | None = receipt["cost_usd"]
+        return cost
+    return 0.0 if metadata.get("provider") == "local" else None
 
 
 async def run_once(
@@ -120,7 +128,8 @@ async def run_once(
         before = await kept.aget_state(config) if thread_id else None  # type: ignore[arg-type]
         given = _given(schema, values, resume, before, thread)
         try:
-            output = await _drive(kept, given, config, listener or Listener())
+            with spending_run(run_id):
+                output = await _drive(kept, given, config, listener or Listener())
         except (NearfarError, KeyboardInterrupt):
             raise
         except sqlite3.DatabaseError as error:

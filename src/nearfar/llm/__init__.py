@@ -6,16 +6,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .embeddings import LocalEmbeddings, embeddings
-    from .factory import chat_model, supports_grammar
+    from .factory import chat_model, routed, supports_grammar
     from .local.chat_model import LocalChatModel
 
-__all__ = ["LocalChatModel", "LocalEmbeddings", "chat_model", "embeddings", "supports_grammar"]
+__all__ = [
+    "LocalChatModel",
+    "LocalEmbeddings",
+    "chat_model",
+    "embeddings",
+    "routed",
+    "supports_grammar",
+]
 
 _HOMES = {
     "LocalChatModel": ".local.chat_model",
     "LocalEmbeddings": ".embeddings",
     "chat_model": ".factory",
     "embeddings": ".embeddings",
+    "routed": ".factory",
     "supports_grammar": ".factory",
 }
 

@@ -1,4 +1,8 @@
-"""Schema changes, in order, each whole or not at all. ``PRAGMA user_version`` counts them."""
+"""Schema changes, in order, each whole or not at all.
+
+``PRAGMA user_version`` counts them; where several parts of the program keep their tables in one file,
+each part counts its own in the table ``schema_parts``.
+"""
 
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -7,6 +11,12 @@ from dataclasses import dataclass
 from nearfar.errors import SchemaVersionError
 
 from .database import transaction
+
+_PARTS = (
+    "CREATE TABLE IF NOT EXISTS schema_parts"
+    " (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
+)
+_PART = "SELECT version FROM schema_parts WHERE part = ?"
 
 
 @dataclass(frozen=True)
@@ -27,32 +37,46 @@ class Migration:
         return cls(name, apply)
 
 
-def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
+def migrate(
+    connection: sqlite3.Connection, migrations: Sequence[Migration], *, part: str | None = None
+) -> int:
     """Apply what the database lacks and return how many steps that were.
 
-    The list may only grow at its end. Two processes that start together do not disturb each other.
+    ``part`` names whose tables these are, in a file that is shared. The list may only grow at its end. Two processes that start together do not disturb each other.
     Raises SchemaVersionError when the database has had more steps than ``migrations`` knows;
     whatever a step raises undoes that step, and those before it stay.
     """
     applied = 0
-    while _version(connection, migrations) < len(migrations):
-        applied += _apply_next(connection, migrations)
+    if part is not None:
+        connection.execute(_PARTS)
+    while _version(connection, migrations, part) < len(migrations):
+        applied += _apply_next(connection, migrations, part)
     return applied
 
 
-def _apply_next(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
+def _apply_next(
+    connection: sqlite3.Connection, migrations: Sequence[Migration], part: str | None
+) -> int:
     """How many steps this call applied: none when another process was quicker."""
     with transaction(connection):
-        version = _version(connection, migrations)
+        version = _version(connection, migrations, part)
         if version == len(migrations):
             return 0
         migrations[version].apply(connection)
-        connection.execute(f"PRAGMA user_version = {version + 1}")
+        if part is None:
+            connection.execute(f"PRAGMA user_version = {version + 1}")
+        else:
+            row = (part, version + 1)
+            connection.execute("INSERT OR REPLACE INTO schema_parts VALUES (?, ?)", row)
     return 1
 
 
-def _version(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+def _version(
+    connection: sqlite3.Connection, migrations: Sequence[Migration], part: str | None
+) -> int:
+    query, values = ("PRAGMA user_version", ()) if part is None else (_PART, (part,))
+    found = connection.execute(query, values).fetchone()
+    version = int(found[0]) if found else 0
     if version > len(migrations):
         raise SchemaVersionError(
             f"The database has schema {version}; this Nearfar knows schemas up to "

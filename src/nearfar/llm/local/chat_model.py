@@ -383,6 +383,11 @@ class LocalChatModel(BaseChatModel):
         dialect = text.dialect if constraint.calls else None
         return _Call(engine, request, Reply(dialect, text.info.name, lambda: engine.provider))
 
+    async def aprepare(self) -> None:
+        """Load the model, if that is still to be done, without blocking the event loop."""
+        await asyncio.to_thread(self._text)
+        await self.engine.ainfo()
+
     def _text(self) -> ModelText:
         return load_text(model_folder(self.model))
 

@@ -1,4 +1,4 @@
-"""Models for the engine's tests."""
+"""Models with weights of chance."""
 
 from pathlib import Path
 

@@ -1,0 +1,88 @@
+"""The sections about models elsewhere, and about routers."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ._settings_section import Section
+
+Seconds = Annotated[float, Field(gt=0)]
+Dollars = Annotated[Decimal, Field(ge=0)]
+
+
+class Price(Section):
+    """USD for a million tokens."""
+
+    input: Dollars
+    """Tokens of the prompt."""
+    output: Dollars
+    """Tokens of the reply."""
+    cache_read: Dollars | None = None
+    """Tokens of the prompt that the provider had cached; unset: as `input`."""
+
+
+class ModelProfile(Section):
+    """What a model takes; what is not said is not held against it."""
+
+    max_input_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Tokens that prompt and reply may have together."""
+    tool_calling: bool | None = None
+    """Whether it can call tools."""
+    prefill: bool = False
+    """Whether it goes on from the beginning of an answer."""
+    vision: bool | None = None
+    """Whether it can see pictures."""
+    json_output: Annotated[bool | None, Field(alias="json")] = None
+    """Whether it can be held to a JSON schema."""
+
+
+class BreakerSettings(Section):
+    """When an upstream that keeps failing is left alone."""
+
+    failures: Annotated[int, Field(ge=1)] = 5
+    """Failures in a row that open the breaker."""
+    open_s: Seconds = 5
+    """Seconds that it stays open at first; it doubles each time the probe fails."""
+    max_open_s: Seconds = 60
+    """Seconds that it stays open at most."""
+
+
+class RouterSettings(Section):
+    """A chat model made of chat models."""
+
+    candidates: Annotated[list[str], Field(min_length=1)]
+    """Names of models, the preferred one first."""
+    policy: str = "priority"
+    """Their order: priority, cost, latency, least_busy, near_first, round_robin, split, or module:function."""
+    deadline_s: Seconds = 60
+    """Seconds that a request may take in all."""
+    first_token_s: Seconds = 15
+    """Seconds until a candidate's first token; then the next one is asked."""
+    stall_s: Seconds = 15
+    """Seconds of silence within a reply."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """Extra attempts on the same candidate in one request."""
+    breaker: BreakerSettings = BreakerSettings()
+    """When an upstream that keeps failing is left alone."""
+    midstream: Literal["continue", "hold", "error"] = "continue"
+    """A fault after tokens went out: go on with whoever can, hold all back until whole, or fail."""
+    budget: str | None = None
+    """The name of the budget that requests are paid from; unset: nothing is limited."""
+
+
+class BudgetSettings(Section):
+    """What may be spent on models elsewhere."""
+
+    limit_usd: Annotated[Decimal, Field(ge=0, le=1_000_000)]
+    """USD for each period; calls that could cost more than what is left are not made."""
+    per: Literal["run", "day", "month", "total"] = "day"
+    """The period; days and months are those of UTC, a run is one run of a workflow."""
+    on_exhausted: Literal["stop", "ask", "local"] = "stop"
+    """Then: fail (stop), fail so that a graph can ask a person (ask), or use local models only (local)."""
+    max_output_tokens: Annotated[int, Field(ge=1)] = 8192
+    """The longest reply where a request sets no limit: less is asked for when less is left."""
+    alert_at: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.5, 0.8, 1.0)
+    """Shares of the limit at which a warning is logged, once for each period."""
+    on_alert: Annotated[str, Field(pattern=r"^[\w.]+:[\w.]+$")] | None = None
+    """A function `package.module:function` that is called with each such alert."""

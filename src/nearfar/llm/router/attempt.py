@@ -1,0 +1,125 @@
+"""One try of one candidate: its stream, its limits, and whether what came is whole."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.runnables import RunnableBinding
+
+from nearfar.errors import UpstreamTimeoutError
+from nearfar.llm.reply import ReplyReader, as_chunk
+
+from .candidate import Candidate
+from .gates import Request
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: until the first token, between two chunks, and the moment (loop time) when all ends."""
+
+    first_token_s: float
+    stall_s: float
+    deadline: float
+
+
+class Attempt:
+    """Streams one candidate's reply.
+
+    The router reads upstreams as streams even for ``invoke``, so that silence is noticed.
+    """
+
+    def __init__(self, candidate: Candidate, request: Request, limits: Limits) -> None:
+        self.candidate = candidate
+        self.request = request
+        self.limits = limits
+        self.reply = ReplyReader(candidate.origin)
+        self.first_token_s: float | None = None
+        self.started = time.monotonic()
+        self._asked = self.started
+
+    async def chunks(self, messages: Sequence[BaseMessage]) -> AsyncGenerator[AIMessageChunk, None]:
+        """Content chunks, without usage and metadata; raises a NearfarError for every fault."""
+        source = self._source(list(messages))
+        try:
+            await self._prepare()
+            while True:
+                try:
+                    async with asyncio.timeout_at(self._wait_until()):
+                        generation = await anext(source)
+                except StopAsyncIteration:
+                    break
+                chunk = self.reply.take(generation)
+                if chunk is not None:
+                    if self.first_token_s is None:
+                        self.first_token_s = time.monotonic() - self._asked
+                    yield chunk
+        except TimeoutError as error:
+            raise self._too_slow() from error
+        except Exception as error:
+            begun = self.first_token_s is not None
+            raise self.candidate.origin.from_exception(error, begun=begun) from error
+        finally:
+            await source.aclose()
+        self.reply.check_whole()
+
+    async def _prepare(self) -> None:
+        """Imports and the loading of a model count against the deadline, not as the upstream's silence."""
+        prepare = getattr(self.candidate.model, "aprepare", None)
+        if prepare is not None:
+            async with asyncio.timeout_at(self.limits.deadline):
+                await prepare()
+        self._asked = time.monotonic()
+
+    async def _source(
+        self, messages: list[BaseMessage]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        model, options = self._bound()
+        stop = options.pop("stop", None)
+        if _streams(model):
+            async for chunk in model._astream(messages, stop=stop, **options):  # noqa: SLF001
+                yield chunk
+            return
+        result = await model._agenerate(messages, stop=stop, **options)  # noqa: SLF001
+        yield ChatGenerationChunk(message=as_chunk(result.generations[0].message))
+
+    def _bound(self) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The model below ``invoke``, and the options in the words of its own provider."""
+        options = dict(self.request.options)
+        model = self.candidate.model
+        if not self.request.tools:
+            return model, options
+        choice = options.pop("tool_choice", None)
+        extra: dict[str, Any] = {} if choice is None else {"tool_choice": choice}
+        bound = model.bind_tools(list(self.request.tools), **extra)
+        if isinstance(bound, RunnableBinding) and isinstance(bound.bound, BaseChatModel):
+            return bound.bound, {**bound.kwargs, **options}
+        return model, {**options, "tools": list(self.request.tools), **extra}
+
+    def _wait_until(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self.first_token_s is None:
+            limit = now + self.limits.first_token_s - (time.monotonic() - self._asked)
+        else:
+            limit = now + self.limits.stall_s
+        return min(limit, self.limits.deadline)
+
+    def _too_slow(self) -> Exception:
+        fault = "first_token" if self.first_token_s is None else "stall"
+        words = {
+            "first_token": f"no token within {self.limits.first_token_s:g} s",
+            "stall": f"nothing more for {self.limits.stall_s:g} s",
+        }[fault]
+        return self.candidate.origin.error(UpstreamTimeoutError, words, fault)
+
+
+def _streams(model: BaseChatModel) -> bool:
+    own = type(model)
+    return (
+        own._astream is not BaseChatModel._astream  # noqa: SLF001
+        or own._stream is not BaseChatModel._stream  # noqa: SLF001
+    )

@@ -1,0 +1,115 @@
+"""Routers from settings."""
+
+import threading
+from collections.abc import Callable
+from importlib import import_module
+
+from langchain_core.language_models import BaseChatModel
+
+from nearfar.errors import ConfigurationError
+from nearfar.llm.money import Till, price_of
+from nearfar.settings import ModelSettings, RouterSettings, Settings
+
+from .breaker import Breaker, BreakerOptions
+from .candidate import Candidate, Capabilities
+from .options import RouterOptions
+from .policies import POLICIES, Policy
+from .router import Router
+
+_breakers: dict[tuple[object, ...], Breaker] = {}
+_lock = threading.Lock()
+
+
+def router(
+    name: str, settings: Settings, make: Callable[[str], BaseChatModel], policy: str | None = None
+) -> Router:
+    """The router of that name; ``make`` gives the chat model of a candidate's name.
+
+    ``policy`` overrides the configured one. Raises ConfigurationError for a policy that is not there.
+    """
+    own = settings.routers[name]
+    chosen = policy or own.policy
+    return Router(
+        name=name,
+        candidates=[
+            _candidate(c, settings, make(c), own, priced=chosen == "cost") for c in own.candidates
+        ],
+        options=_options(own),
+        policy=find_policy(chosen),
+        policy_name=chosen,
+        till=Till.open(settings, own.budget),
+    )
+
+
+def find_policy(name: str) -> Policy:
+    """A policy by its name, or a function by ``package.module:function``."""
+    if name in POLICIES:
+        return POLICIES[name]()
+    module, colon, attribute = name.partition(":")
+    known = ", ".join(POLICIES)
+    if not colon:
+        raise ConfigurationError(
+            f"There is no policy {name!r}.",
+            remedy=f"Use one of {known}, or package.module:function.",
+            data={"policy": name},
+        )
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(
+            f"The policy {name!r} cannot be loaded: {error}.", data={"policy": name}
+        ) from error
+    if not callable(found):
+        raise ConfigurationError(f"The policy {name!r} is not a function.", data={"policy": name})
+    policy: Policy = found
+    return policy
+
+
+def _candidate(
+    name: str, settings: Settings, model: BaseChatModel, router: RouterSettings, *, priced: bool
+) -> Candidate:
+    """``priced``: look up the published price now, which loads them all once."""
+    own = settings.models.get(name, ModelSettings())
+    local = own.provider == "local"
+    profile = model.profile or {}
+    return Candidate(
+        name=name,
+        model=model,
+        provider=own.provider,
+        local=local,
+        exact=local,
+        takes=Capabilities(
+            max_input_tokens=own.profile.max_input_tokens or profile.get("max_input_tokens"),
+            tool_calling=profile.get("tool_calling"),
+            vision=profile.get("image_inputs"),
+            json=profile.get("structured_output"),
+            prefill=own.profile.prefill,
+        ),
+        breaker=_shared_breaker(name, own, router),
+        price=price_of(own.provider, own.model, own.price, base_url=own.base_url)
+        if local or own.price or priced
+        else None,
+        base_url=own.base_url,
+    )
+
+
+def _shared_breaker(name: str, model: ModelSettings, router: RouterSettings) -> Breaker:
+    """All routers of a process share what they know about an upstream; a key is part of it."""
+    secret = model.api_key.get_secret_value() if model.api_key else None
+    limits = router.breaker
+    identity = (name, model.provider, model.base_url, model.model, hash(secret), limits)
+    with _lock:
+        if identity not in _breakers:
+            options = BreakerOptions(limits.failures, limits.open_s, limits.max_open_s)
+            _breakers[identity] = Breaker(options)
+        return _breakers[identity]
+
+
+def _options(own: RouterSettings) -> RouterOptions:
+    return RouterOptions(
+        deadline_s=own.deadline_s,
+        first_token_s=own.first_token_s,
+        stall_s=own.stall_s,
+        retries=own.retries,
+        midstream=own.midstream,
+    )

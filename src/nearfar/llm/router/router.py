@@ -1,0 +1,175 @@
+"""The router: a chat model made of chat models."""
+
+import random
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from nearfar.errors import ModelNotFoundError
+from nearfar.llm.money import Till
+from nearfar.llm.portal import portal
+from nearfar.llm.reply import joined
+
+from .breaker import Health
+from .candidate import Candidate
+from .gates import Request
+from .options import RouterOptions
+from .policies import Policy, priority
+from .receipt import Receipt
+from .run import Run, admitted
+
+
+class Router(BaseChatModel):
+    """Answers with the first of its candidates that can, and says what it did.
+
+    Gates take out candidates that a request must not or cannot go to, the policy orders the rest, and
+    one loop asks them within one deadline. A reply is whole or the call raises; its
+    ``response_metadata["nearfar"]`` is the receipt, as is ``data["receipt"]`` of an error.
+    ``private=True`` as an option of a call (or bound) keeps a request on this machine; ``model`` names
+    the one candidate that is to be asked.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    name: str | None = "default"
+    candidates: list[Candidate] = Field(repr=False, exclude=True)
+    options: RouterOptions = Field(default_factory=RouterOptions)
+    policy: Policy = Field(default=priority, exclude=True, repr=False)
+    policy_name: str = "priority"
+    till: Till | None = Field(default=None, exclude=True, repr=False)
+    """Where replies are recorded and, with a budget, paid for."""
+    _rng: random.Random = PrivateAttr(default_factory=random.Random)
+
+    @property
+    def _llm_type(self) -> str:
+        return "nearfar-router"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {
+            "router": self.name,
+            "policy": self.policy_name,
+            "candidates": [(c.name, c.model_id) for c in self.candidates],
+        }
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = super()._get_ls_params(stop=stop, **kwargs)
+        params["ls_provider"] = "nearfar"
+        params["ls_model_name"] = kwargs.get("model") or self.name or "router"
+        return params
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Offer tools to whichever candidate answers; each gets them in its provider's own words."""
+        wire = [convert_to_openai_tool(tool) for tool in tools]
+        if tool_choice is not None:
+            kwargs["tool_choice"] = tool_choice
+        return self.bind(tools=wire, **kwargs)
+
+    def health(self) -> dict[str, Health]:
+        """What is known of each candidate's upstream, by the candidate's name."""
+        return {c.name: c.breaker.health() for c in self.candidates}
+
+    # ------------------------------------------------------------------ LangChain's four ways
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
+        **kwargs: Any,
+    ) -> ChatResult:
+        return portal.call(self._agenerate(messages, stop, None, **kwargs))
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (as above)
+        **kwargs: Any,
+    ) -> ChatResult:
+        run = self._run(messages, stop, kwargs, hold=True)
+        chunks = [chunk async for chunk in run.chunks()]
+        message = joined(chunks)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in portal.iterate(self._astream(messages, stop, None, **kwargs)):
+            if run_manager is not None:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        run = self._run(messages, stop, kwargs, hold=self.options.midstream == "hold")
+        source = run.chunks()
+        try:
+            async for message in source:
+                chunk = ChatGenerationChunk(message=message)
+                if run_manager is not None:
+                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
+        finally:
+            await source.aclose()
+
+    def _run(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        given: dict[str, Any],
+        *,
+        hold: bool,
+    ) -> Run:
+        options = dict(given)
+        if stop:
+            options["stop"] = stop
+        request = Request(
+            messages=messages,
+            tools=options.pop("tools", None) or (),
+            private=bool(options.pop("private", False)),
+            tags=frozenset(options.pop("tags", ()) or ()),
+            options=options,
+        )
+        receipt = Receipt(self.name or "router", self.policy_name)
+        able = admitted(request, self._named(options.pop("model", None)), receipt)
+        ordered = list(self.policy(request, able))
+        receipt.in_order(ordered)
+        return Run(
+            request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
+        )
+
+    def _named(self, model: str | None) -> list[Candidate]:
+        if model is None:
+            return self.candidates
+        found = [c for c in self.candidates if model in (c.name, c.model_id)]
+        if not found:
+            raise ModelNotFoundError(
+                f"The router {self.name!r} has no candidate {model!r}.",
+                data={"name": model, "known": [c.name for c in self.candidates]},
+            )
+        return found
