@@ -167,7 +167,7 @@ class _FileReader:
         return out
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
-        value = self._loader.construct_object(node)  # type: ignore[no-untyped-call]
+        value: Any = self._loader.construct_object(node)
         if not isinstance(value, str) or "${" not in value:
             return value
         names: list[str] = []
@@ -229,7 +229,8 @@ def _read_text(file: Path) -> str:
 
 
 def _kind(value: object) -> str:
-    return {dict: "keys with values", list: "a list", str: "a text"}.get(type(value), "one value")
+    words = ((dict, "keys with values"), (list, "a list"), (str, "a text"))
+    return next((word for kind, word in words if isinstance(value, kind)), "one value")
 
 
 def _overlay(source: Source, environ: Mapping[str, str]) -> None:
