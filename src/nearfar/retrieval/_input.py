@@ -33,7 +33,7 @@ def normalized(vectors: Any, count: int) -> Floats:
 
 def comparable(vector: Any, dimensions: int | None) -> Floats:
     """A vector of length 1 that stands beside those of a store; None: it holds none yet."""
-    asked = normalized([vector], 1)[0]
+    asked: Floats = normalized([vector], 1)[0]
     if dimensions is not None and len(asked) != dimensions:
         raise EmbedderMismatchError(
             f"A vector of {len(asked)} numbers cannot be compared with those of the store, which "
