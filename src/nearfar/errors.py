@@ -186,7 +186,9 @@ class ModelLoadError(ModelError):
     """The folder is there, but no model could be made of it; data: ``folder``."""
 
     code = "NF-202"
-    default_remedy = "`nearfar doctor` tries the model and says what is wrong with its files."
+    default_remedy = (
+        "Copy or convert the model again; docs/guides/local-models.md says what it needs."
+    )
 
 
 class NoProviderError(ModelError):

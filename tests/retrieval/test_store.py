@@ -201,6 +201,18 @@ def test_vectors_of_another_length_are_refused(store: FaissStore) -> None:
         store.add_vectors([Document(page_content="x")], [[1, 2, 3]])
     assert caught.value.data == {"expected": 2, "found": 3}
     assert len(store) == 1
+    with pytest.raises(EmbedderMismatchError):
+        store.similarity_search_by_vector([1.0, 2.0, 3.0])
+    with pytest.raises(EmbedderMismatchError):
+        store.max_marginal_relevance_search_by_vector([1.0])
+
+
+async def test_as_many_ids_as_texts_are_needed(store: FaissStore) -> None:
+    with pytest.raises(ValueError, match="2 texts cannot have 1 ids"):
+        store.add_texts(["1", "2"], ids=["a"])
+    with pytest.raises(ValueError, match="1 texts cannot have 2 ids"):
+        await store.aadd_texts(["1"], ids=["a", "b"])
+    assert len(store) == 0
 
 
 def test_searches_and_writes_may_overlap(store: FaissStore) -> None:

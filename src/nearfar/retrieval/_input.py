@@ -1,12 +1,13 @@
 """What goes into a store: texts, vectors and metadata, checked."""
 
 import math
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
 
-from nearfar.errors import MetadataError, ModelError
+from nearfar.errors import EmbedderMismatchError, MetadataError, ModelError
 
 from ._vectors import Floats
 
@@ -28,6 +29,26 @@ def normalized(vectors: Any, count: int) -> Floats:
         )
     lengths = np.linalg.norm(array, axis=1, keepdims=True)
     return (array / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def comparable(vector: Any, dimensions: int | None) -> Floats:
+    """A vector of length 1 that stands beside those of a store; None: it holds none yet."""
+    asked: Floats = normalized([vector], 1)[0]
+    if dimensions is not None and len(asked) != dimensions:
+        raise EmbedderMismatchError(
+            f"A vector of {len(asked)} numbers cannot be compared with those of the store, which "
+            f"have {dimensions}.",
+            data={"expected": dimensions, "found": len(asked)},
+        )
+    return asked
+
+
+def counted(texts: Iterable[str], ids: Sized | None) -> list[str]:
+    """The texts, of which there must be as many as ids where there are any."""
+    listed = list(texts)
+    if ids is not None and len(ids) != len(listed):
+        raise ValueError(f"{len(listed)} texts cannot have {len(ids)} ids.")
+    return listed
 
 
 def check_json(value: Any, pointer: str) -> None:

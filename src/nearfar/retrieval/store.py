@@ -20,7 +20,7 @@ from nearfar.errors import IndexDamagedError, IndexNotFoundError
 
 from ._collection import DATABASE, Collection
 from ._documents import StoredDocument
-from ._input import check_json, normalized, with_heading
+from ._input import check_json, comparable, counted, normalized, with_heading
 from ._view import View
 from .embedder import fingerprint, name_of
 from .filters import Filter, condition
@@ -29,6 +29,8 @@ from .ranking import mmr
 __all__ = ["FaissStore", "normalized", "with_heading"]
 
 T = TypeVar("T")
+Ids = list[str] | None
+Metadatas = list[dict[str, Any]] | None
 
 _BATCH = 512  # texts that are embedded, then stored, together
 _ATTEMPTS = 2
@@ -166,6 +168,18 @@ class FaissStore(VectorStore):
         self.close()
 
     # -- writing
+
+    def add_texts(
+        self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
+    ) -> list[str]:
+        """As ``add_documents``. Raises ValueError where there are not as many ids as texts."""
+        return super().add_texts(counted(texts, ids), metadatas, ids=ids, **kwargs)
+
+    async def aadd_texts(
+        self, texts: Iterable[str], metadatas: Metadatas = None, *, ids: Ids = None, **kwargs: Any
+    ) -> list[str]:
+        """As ``add_texts``."""
+        return await super().aadd_texts(counted(texts, ids), metadatas, ids=ids, **kwargs)
 
     def add_documents(
         self, documents: list[Document], *, ids: Sequence[str | None] | None = None
@@ -360,13 +374,13 @@ class FaissStore(VectorStore):
         )
 
     def _nearest(self, vector: Any, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
-        asked = normalized([vector], 1)[0]
+        asked = comparable(vector, self.dimensions)
         return self.find(filter, lambda view: view.nearest(asked, k))
 
     def _diverse(
         self, vector: Any, k: int, fetch_k: int, lambda_mult: float, filter: Filter | None
     ) -> list[Document]:
-        asked = normalized([vector], 1)[0]
+        asked = comparable(vector, self.dimensions)
 
         def search(view: View) -> list[tuple[int, float]]:
             found = view.nearest(asked, max(k, fetch_k))

@@ -107,7 +107,7 @@ def database_errors(path: Path) -> Iterator[None]:
 def _translate(error: sqlite3.DatabaseError, path: Path) -> StorageError:
     name = getattr(error, "sqlite_errorname", "")
     data = {"path": str(path), "sqlite": name}
-    if name == "SQLITE_FULL":
+    if name in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"):  # the second: beside the file itself
         return DiskFullError(f"{path} cannot be written: no space is left on its disk.", data=data)
     if name in ("SQLITE_NOTADB", "SQLITE_CORRUPT") or name.startswith("SQLITE_CORRUPT_"):
         return DatabaseError(

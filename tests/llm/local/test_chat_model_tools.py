@@ -274,3 +274,33 @@ class TestStructuredOutput:
 
 def _closed(model: type[BaseModel]) -> dict[str, Any]:
     return {**model.model_json_schema(), "additionalProperties": False}
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_json_schema_is_taken_as_it_stands(wild: LocalChatModel, method: Any) -> None:
+    """Also without a title, and where it says more than its properties."""
+    schema = {"type": "object", "additionalProperties": {"enum": [1, 2]}, "minProperties": 1}
+    made = wild.with_structured_output(schema, method=method).invoke("x")
+    assert isinstance(made, dict)
+    assert made
+    assert set(made.values()) <= {1, 2}
+    with pytest.raises(UnsupportedSchemaError, match="patternProperties"):
+        wild.with_structured_output(
+            {"title": "x", "type": "object", "patternProperties": {"^a": {}}}, method=method
+        )
+
+
+@pytest.mark.parametrize("parameters", [None, {}, {"type": "object"}])
+def test_a_tool_may_have_no_properties(parameters: dict[str, Any] | None) -> None:
+    function = {"name": "now", "description": "The time.", "parameters": parameters}
+    if parameters is None:
+        del function["parameters"]
+    bound = LocalChatModel().bind_tools([{"type": "function", "function": function}])
+    (call,) = bound.bind(tool_choice="any").invoke("What time is it?").tool_calls[:1]
+    assert (call["name"], call["args"]) == ("now", {})
+
+
+def test_arguments_that_are_no_object_are_refused_when_bound(wild: LocalChatModel) -> None:
+    function = {"name": "f", "description": "", "parameters": {"type": "array"}}
+    with pytest.raises(UnsupportedSchemaError, match="must be object"):
+        wild.bind_tools([{"type": "function", "function": function}])

@@ -14,7 +14,6 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_json_schema
 from pydantic import ConfigDict, field_validator, model_validator
 
 from nearfar.errors import InvalidParameterError
@@ -26,7 +25,7 @@ from .model_text import ModelText, load_text
 from .parameters import RANGES, check, check_names, check_stop, unknown
 from .protocol import PROVIDERS
 from .replies import Reply
-from .structured import StructuredOutputParser, with_raw
+from .structured import StructuredOutputParser, structured_forms, with_raw
 
 Schema = Mapping[str, Any] | type
 Tool = Mapping[str, Any] | type | Callable[..., Any] | BaseTool
@@ -284,12 +283,12 @@ class LocalChatModel(BaseChatModel):
             UnsupportedSchemaError: if the schema cannot be forced.
 
         """
-        json_schema = convert_to_json_schema(cast("dict[str, Any]", schema))
+        json_schema, tool = structured_forms(schema)
         name = str(json_schema.get("title", "answer"))
         form = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         if method == "function_calling":
             bound = self.bind_tools(
-                [cast("Tool", schema)], tool_choice=name, parallel_tool_calls=False, **kwargs
+                [cast("Tool", tool)], tool_choice=name, parallel_tool_calls=False, **kwargs
             ).bind(ls_structured_output_format=form)
         elif method in ("json_schema", "json_mode"):
             response_format = json_schema_format(name, json_schema)

@@ -55,7 +55,7 @@ class ModelText:
         shaped = shapes.to_template(messages, self.dialect, tool_specs(tools))
         if schema and self.info.schema_prompt:
             shaped = shapes.with_note(shaped, self.info.schema_prompt.replace("{schema}", schema))
-        listed = [] if self.dialect.needs_prompt else list(tools)
+        listed = [] if self.dialect.needs_prompt else [_with_properties(tool) for tool in tools]
         shield = self.tokenizer.shield(
             [self.template.text, *shapes.strings(shaped), *shapes.strings(listed)]
         )
@@ -75,6 +75,15 @@ def tool_specs(tools: Sequence[Mapping[str, Any]]) -> list[ToolSpec]:
         )
         for function in (tool["function"] for tool in tools)
     ]
+
+
+def _with_properties(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Templates go through ``parameters.properties``, which a schema may leave out."""
+    function = tool["function"]
+    parameters = function.get("parameters") or {"type": "object"}
+    if "properties" in parameters:
+        return tool
+    return {**tool, "function": {**function, "parameters": {**parameters, "properties": {}}}}
 
 
 def load_text(folder: Path) -> ModelText:

@@ -15,8 +15,11 @@ from langchain_core.messages import AIMessage
 from langchain_core.output_parsers.transform import BaseCumulativeTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.json import parse_partial_json
 from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from .grammar.schema import ASSERTIONS
 
 
 class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
@@ -102,6 +105,30 @@ class StructuredOutputParser(BaseCumulativeTransformOutputParser[Any]):
             except jsonschema.ValidationError as error:
                 raise _failure(f"it does not validate ({error.message})", text, {}) from error
         return value
+
+
+def structured_forms(schema: Any) -> tuple[dict[str, Any], Any]:
+    """What was asked for, as a JSON schema with a title and as something to bind as a tool.
+
+    A JSON schema is taken as it stands: LangChain asks for a title and drops all but properties.
+    """
+    if not isinstance(schema, Mapping) or not _is_json_schema(schema):
+        return convert_to_json_schema(schema), schema
+    whole = {"title": "answer", **schema}
+    described = ("title", "description")
+    function = {
+        "name": whole["title"],
+        "description": whole.get("description", ""),
+        "parameters": {key: value for key, value in whole.items() if key not in described},
+    }
+    return whole, {"type": "function", "function": function}
+
+
+def _is_json_schema(schema: Mapping[str, Any]) -> bool:
+    """Not one of the ways to write a function down: those have a name, or one inside."""
+    if not {"name", "function", "toolSpec"}.isdisjoint(schema) and "properties" not in schema:
+        return False
+    return any(keyword in schema for keyword in ASSERTIONS)
 
 
 def with_raw(

@@ -11,6 +11,7 @@ from nearfar.llm.local.dialects import Dialect, ToolSpec
 from .compiler import SchemaCompiler
 from .lark import LarkWriter, alternatives, literal, regex, sequence
 from .limits import DEFAULT_LIMITS, Limits
+from .schema import refuse, types_of
 
 DEFAULT_SEPARATORS = (", ", ": ")
 
@@ -137,6 +138,8 @@ def _as_object(schema: Any) -> Any:
     """Arguments are an object, also where the schema does not say so."""
     if isinstance(schema, Mapping) and "type" not in schema and "$ref" not in schema:
         return {**schema, "type": "object"}
+    if isinstance(schema, Mapping) and "type" in schema and "object" not in types_of(schema):
+        refuse("type", "#/type", "must be object, as arguments are")
     return schema
 
 
