@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nearfar.llm import chat_model
 from nearfar.llm.cache import Asked, ResponseCache
 from nearfar.testing.fault_server import FaultServer, Reply
 from tests.conftest import Cli
@@ -77,16 +78,16 @@ def test_a_cache_that_is_not_there_is_named(cli: Cli, used: ResponseCache) -> No
     assert done.json["error"]["data"] == {"name": "answer", "known": ["answers"]}
 
 
-def test_warm_stores_answers_for_route(cli: Cli, server: FaultServer, tmp_path: Path) -> None:
+def test_warm_stores_answers_for_routers(cli: Cli, server: FaultServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b"}\n')
     done = cli("cache", "warm", "prompts.jsonl", "--json")
     assert done.json == {"stored": 2, "present": 0, "not_stored": 0, "failed": []}
-    receipt = cli("route", "a", "--json").json["receipt"]
-    assert receipt["cache"]["hit"] is True
+    reply = chat_model(settings=tmp_path / "nearfar.yaml").invoke("a")
+    assert reply.response_metadata["nearfar"]["cache"]["hit"] is True
     assert len(server.requests) == 2
 
 
-def test_warm_needs_a_router_with_a_cache(cli: Cli, server: FaultServer, tmp_path: Path) -> None:
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a"}\n')
-    assert cli("cache", "warm", "prompts.jsonl", "--router", "bare").rc == 2
-    assert cli("cache", "warm", "missing.jsonl").rc == 2
+def test_warm_needs_a_router_with_a_cache(cli: Cli, server: FaultServer) -> None:
+    done = cli("cache", "warm", "prompts.jsonl", "--router", "bare")
+    assert done.rc == 2
+    assert "has no cache" in done.err

@@ -166,10 +166,12 @@ class TestSemantic:
             ("is it safe to take this with milk", "is it not safe to take this with milk"),
             ("is it wise to open the big old door", "isn't it wise to open the big old door"),
             ("how do I turn dollars to euros here", "how do I turn euros to dollars here"),
+            ("what do I do before the big test run", "what do I do after the big test run"),
+            ("how do I raise the limit of the pool", "how do I lower the limit of the pool"),
             ("tell me the result for line 17 now", "tell me the result for line 18 now"),
         ],
     )
-    def test_a_negation_a_number_or_another_order_is_another_question(
+    def test_a_negation_an_opposite_a_number_or_another_order_is_another_question(
         self, semantic: ResponseCache, question: str, other: str
     ) -> None:
         store(semantic, asked(question), "yes")
@@ -208,6 +210,12 @@ class TestSemantic:
             request = Asked(MODELS, [HumanMessage("w?"), ToolMessage(text, tool_call_id="1")])
             store(semantic, request, "ok")
             assert lookup(semantic, request) == "ok"
+
+    def test_a_long_turn_needs_to_be_the_same(self, semantic: ResponseCache) -> None:
+        text = "please tell me about the city " * 9
+        store(semantic, asked(text), "Paris")
+        assert lookup(semantic, asked(text)) == "Paris"
+        assert lookup(semantic, asked(text + "please")) is None
 
     def test_calls_of_tools_are_for_the_same_request_only(self, semantic: ResponseCache) -> None:
         call = {"name": "go", "args": {"to": "Rome"}, "id": "1"}
@@ -391,13 +399,13 @@ for number in range(60):
 def test_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
     command = [sys.executable, "-c", WRITER, str(path)]
-    writers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
     for writer in writers:
         _, told = writer.communicate(timeout=60)
         assert writer.returncode == 0, told.decode()
     [found] = stats(path=path)
-    assert (found.entries, found.stored) == (40, 180)
-    assert found.hits + found.misses == 180
+    assert (found.entries, found.stored) == (40, 120)
+    assert found.hits + found.misses == 120
     total = CacheFile.at(path).read(
         lambda c: c.execute("SELECT sum(bytes) FROM cache_entries").fetchone()[0]
     )

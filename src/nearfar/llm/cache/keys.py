@@ -23,25 +23,59 @@ _PARAMETERS = (
 )
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)?")
-_NEGATIONS = frozenset(
+_SHARP = frozenset(
     {
         *("no", "not", "never", "none", "nothing", "nobody", "neither", "nor", "without", "cannot"),
+        *("nicht", "kein", "keine", "keinen", "nie", "ohne", "ne", "pas", "jamais", "sans", "sin"),
         *(
+            "nunca",
+            "non",
+            "mai",
+            "senza",
             "except",
-            "nicht",
-            "kein",
-            "keine",
-            "keinen",
-            "nie",
-            "ohne",
-            "ne",
-            "pas",
-            "jamais",
-            "sans",
+            "only",
+            "all",
+            "any",
+            "every",
+            "before",
+            "after",
         ),
-        *("sin", "nunca", "non", "mai", "senza"),
+        *("first", "last", "next", "previous", "more", "less", "fewer", "most", "least", "minimum"),
+        *(
+            "maximum",
+            "min",
+            "max",
+            "increase",
+            "decrease",
+            "raise",
+            "lower",
+            "higher",
+            "add",
+            "remove",
+        ),
+        *("enable", "disable", "allow", "deny", "forbid", "start", "stop", "open", "close", "lock"),
+        *(
+            "unlock",
+            "on",
+            "off",
+            "in",
+            "out",
+            "up",
+            "down",
+            "left",
+            "right",
+            "above",
+            "below",
+            "over",
+        ),
+        *("under", "inside", "outside", "with", "from", "to", "buy", "sell", "send", "receive"),
+        *("import", "export", "install", "uninstall", "true", "false", "safe", "dangerous", "old"),
+        *("new", "yes", "today", "tomorrow", "yesterday", "encrypt", "decrypt", "push", "pull"),
     }
 )
+"""Words that turn a question into another one and hardly turn its vector."""
+LONGEST_TURN = 250
+"""Characters. In a longer turn another word, or the part that the model does not see, hardly counts."""
 
 
 class Uncacheable(Exception):  # noqa: N818  (control flow: the request is asked as ever)
@@ -124,17 +158,17 @@ def word_digests(text: str) -> tuple[bytes, bytes]:
 def _key(whole: Any, tenant: str | None, vectors: str | None, text: str | None, rest: Any) -> Key:
     owner = tenant_digest(tenant)
     exact = _digest(["exact", whole, owner.hex()])
-    if text is None or not text.strip():
+    if text is None or not text.strip() or len(text) > LONGEST_TURN:
         return Key(exact, owner)
     context = _digest(["context", rest, owner.hex(), vectors, _sharp_words(text)])
     return Key(exact, owner, context, text)
 
 
 def _sharp_words(text: str) -> Any:
-    """Numbers and negations change an answer and hardly change a vector; they must be the same."""
+    """Numbers and such words must be the same in two turns that share an answer."""
     words = [word.replace("\u2019", "'") for word in _WORD.findall(text.casefold())]
-    negations = sum(word in _NEGATIONS or word.endswith("n't") for word in words)
-    return [_NUMBER.findall(text), negations]
+    plain = ("not" if word.endswith("n't") else word for word in words)
+    return [_NUMBER.findall(text), sorted(word for word in plain if word in _SHARP)]
 
 
 def _last_turn(messages: Sequence[BaseMessage]) -> str | None:
