@@ -132,6 +132,10 @@ class TestKeys:
         assert ResponseCache(path=path).key(asked(options={"temperature": 0}))
         assert ResponseCache(options=CacheSettings(sampled=True), path=path).key(hot)
 
+    def test_a_tenant_that_is_no_text_is_not_kept(self, exact: ResponseCache) -> None:
+        with pytest.raises(Uncacheable, match="tenant"):
+            exact.key(asked(tenant=7))
+
     def test_what_is_not_json_is_not_kept(self, exact: ResponseCache) -> None:
         with pytest.raises(Uncacheable, match="JSON"):
             exact.key(asked(options={"callback": print}))
@@ -369,6 +373,16 @@ class TestDamage:
         with pytest.raises(StorageError):
             lookup(exact, asked())
 
+    def test_an_answer_is_given_even_where_it_cannot_be_counted(
+        self, exact: ResponseCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("nearfar.llm.cache.file.BUSY_MS", 10)
+        other = sqlite3.connect(tmp_path / "c.db", isolation_level=None)
+        store(exact, asked(), "x")
+        other.execute("BEGIN IMMEDIATE")
+        assert lookup(exact, asked()) == "x"
+        other.close()
+
     def test_a_writer_that_never_ends_is_a_typed_error(
         self, exact: ResponseCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -413,6 +427,7 @@ def test_processes_share_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python warns where threads are
 def test_a_forked_child_opens_the_file_anew(exact: ResponseCache) -> None:
     store(exact, asked(), "x")
     child = os.fork()

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.outputs import ChatGeneration
 
 from nearfar.errors import NearfarError, UsageError
 from nearfar.llm import chat_model
-from nearfar.llm.cache import ResponseCache, stats, warm
+from nearfar.llm.cache import Hit, ResponseCache, stats, warm
+from nearfar.llm.cache.replay import replayed
 from nearfar.llm.router import Router
 from nearfar.settings import CacheSettings, Settings
 from nearfar.testing.fault_server import FaultServer, Reply, Status, ToolCall
@@ -113,6 +117,16 @@ class TestHits:
         await router_on(server, "a").ainvoke("x")
         assert told(await router_on(server, "b").ainvoke("x"))["hit"] is False
         assert told(await router_on(server, "a").ainvoke("x"))["hit"] is True
+
+
+@given(st.text() | st.text(" \n\t\u00a0ab", max_size=40))
+def test_the_pieces_of_a_replay_are_the_text(text: str) -> None:
+    metadata = {"model_name": "m", "finish_reason": "stop"}
+    message = AIMessage(text, response_metadata=metadata)
+    hit = Hit([ChatGeneration(message=message)], "a", 1.0)
+    chunks = list(replayed(hit, {}))
+    assert merged(chunks).content == text
+    assert all(chunk.content for chunk in chunks[:-1])
 
 
 class TestWhatIsStored:

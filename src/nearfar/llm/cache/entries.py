@@ -190,9 +190,11 @@ def remove(
     tenant: bytes | None = None,
 ) -> int:
     """Delete the answers of a cache, a model (its id or its name in a router), a tenant, or all."""
-    query = """DELETE FROM cache_entries WHERE (?1 IS NULL OR cache = ?1)
-        AND (?2 IS NULL OR model = ?2 OR candidate = ?2) AND (?3 IS NULL OR tenant = ?3)"""
-    return int(connection.execute(query, (cache, model, tenant)).rowcount)
+    query = """DELETE FROM cache_entries WHERE (:cache IS NULL OR cache = :cache)
+        AND (:model IS NULL OR model = :model OR candidate = :model)
+        AND (:tenant IS NULL OR tenant = :tenant)"""
+    values = {"cache": cache, "model": model, "tenant": tenant}
+    return int(connection.execute(query, values).rowcount)
 
 
 def standing(connection: sqlite3.Connection) -> list[CacheStats]:

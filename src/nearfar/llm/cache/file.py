@@ -1,5 +1,6 @@
 """cache.db: one connection for each process, and a new file where the old one is damaged."""
 
+import atexit
 import logging
 import os
 import sqlite3
@@ -150,6 +151,11 @@ _open: dict[Path, CacheFile] = {}
 _all: "weakref.WeakSet[CacheFile]" = weakref.WeakSet()
 
 
+def _close_all() -> None:
+    for file in list(_all):
+        file.close()
+
+
 def _before_fork() -> None:
     for file in list(_all):
         file.before_fork()
@@ -160,6 +166,7 @@ def _after_fork() -> None:
         file.after_fork()
 
 
+atexit.register(_close_all)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork

@@ -156,6 +156,8 @@ def word_digests(text: str) -> tuple[bytes, bytes]:
 
 
 def _key(whole: Any, tenant: str | None, vectors: str | None, text: str | None, rest: Any) -> Key:
+    if not (tenant is None or isinstance(tenant, str)):
+        raise Uncacheable("its tenant is not text")
     owner = tenant_digest(tenant)
     exact = _digest(["exact", whole, owner.hex()])
     if text is None or not text.strip() or len(text) > LONGEST_TURN:

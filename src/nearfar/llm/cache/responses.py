@@ -12,7 +12,7 @@ from langchain_core.caches import BaseCache
 from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import ChatGeneration, Generation
 
-from nearfar.errors import ModelError
+from nearfar.errors import ModelError, StorageError
 from nearfar.settings import CacheSettings, Settings
 
 from . import entries
@@ -225,11 +225,15 @@ class ResponseCache(BaseCache):
         return Hit(generations, found.candidate, age, found.similarity)
 
     def _count(self, used: int | None) -> None:
-        if used is None:
-            self._file.write(lambda c: entries.count(c, self.name, misses=1))
-            return
+        """Where the file cannot be written now, an answer is worth more than its count."""
         now = self._clock()
-        self._file.write(lambda c: entries.hit(c, self.name, used, now))
+        try:
+            if used is None:
+                self._file.write(lambda c: entries.count(c, self.name, misses=1))
+            else:
+                self._file.write(lambda c: entries.hit(c, self.name, used, now))
+        except StorageError as error:
+            _log.debug("Cache %s did not count a request: %s", self.name, error.message)
 
 
 def _calls_tools(answer: Sequence[Generation]) -> bool:
