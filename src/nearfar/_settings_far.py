@@ -67,8 +67,25 @@ class RouterSettings(Section):
     """When an upstream that keeps failing is left alone."""
     midstream: Literal["continue", "hold", "error"] = "continue"
     """A fault after tokens went out: go on with whoever can, hold all back until whole, or fail."""
+    cache: str | None = None
+    """The name of the cache that answers are kept in; unset: nothing is kept."""
     budget: str | None = None
     """The name of the budget that requests are paid from; unset: nothing is limited."""
+
+
+class CacheSettings(Section):
+    """Answers that are kept for the same question, or for similar ones."""
+
+    kind: Literal["exact", "semantic"] = "exact"
+    """What finds an answer: the same request, or also one whose last turn is similar."""
+    ttl_s: Seconds = 86_400
+    """Seconds that an answer is good for."""
+    max_mb: Annotated[float, Field(gt=0)] = 256
+    """Space for answers, in MiB; those that were used longest ago go first."""
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Semantic: the least similarity (cosine) of two last turns that may share an answer."""
+    sampled: bool = False
+    """Whether answers are kept that were asked for with a temperature above 0."""
 
 
 class BudgetSettings(Section):

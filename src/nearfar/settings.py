@@ -24,7 +24,14 @@ from pydantic import (
     model_validator,
 )
 
-from ._settings_far import BreakerSettings, BudgetSettings, ModelProfile, Price, RouterSettings
+from ._settings_far import (
+    BreakerSettings,
+    BudgetSettings,
+    CacheSettings,
+    ModelProfile,
+    Price,
+    RouterSettings,
+)
 from ._settings_problems import explain
 from ._settings_section import Section as _Section
 from ._settings_source import EnvironmentText, Source, dotted, read
@@ -34,6 +41,7 @@ __all__ = [
     "FILE_NAME",
     "BreakerSettings",
     "BudgetSettings",
+    "CacheSettings",
     "EmbeddingSettings",
     "Loaded",
     "LocalOptions",
@@ -248,6 +256,8 @@ class Settings(_Section):
     """Routers by name; the one called `default` is used when no name is given."""
     budgets: dict[str, BudgetSettings] = Field(default={})
     """Budgets by name; a router names the one that its requests are paid from."""
+    caches: dict[str, CacheSettings] = Field(default={})
+    """Caches of answers by name; a router names the one that it uses."""
     embeddings: dict[str, EmbeddingSettings] = Field(default={})
     """Embedding models by name; the one called `default` is used when no name is given."""
     local: LocalOptions = LocalOptions()
@@ -271,6 +281,8 @@ class Settings(_Section):
                     raise ValueError(f"the router {name!r} names {candidate!r}, which is no model")
             if router.budget is not None and router.budget not in self.budgets:
                 raise ValueError(f"the router {name!r} names {router.budget!r}, which is no budget")
+            if router.cache is not None and router.cache not in self.caches:
+                raise ValueError(f"the router {name!r} names {router.cache!r}, which is no cache")
         return self
 
     def local_options(self, name: str | None = None) -> LocalOptions:

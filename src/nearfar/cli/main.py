@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("nearfar.cli.models", "Show the models that can be used."),
     "route": ("nearfar.cli.route", "Ask through a router, and see why it chose what it chose."),
     "costs": ("nearfar.cli.costs", "Show what was used and spent, and where the budgets stand."),
+    "cache": ("nearfar.cli.cache", "Show and clear the answers that routers keep."),
     "doctor": ("nearfar.cli.doctor", "Try everything on this machine and say what to mend."),
     "bench": ("nearfar.cli.bench", "Measure models and retrieval on this machine."),
     "config": ("nearfar.cli.config", "Show and check the configuration."),

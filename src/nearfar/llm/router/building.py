@@ -7,6 +7,7 @@ from importlib import import_module
 from langchain_core.language_models import BaseChatModel
 
 from nearfar.errors import ConfigurationError
+from nearfar.llm.cache import ResponseCache
 from nearfar.llm.money import Till, price_of
 from nearfar.settings import ModelSettings, RouterSettings, Settings
 
@@ -38,6 +39,7 @@ def router(
         policy=find_policy(chosen),
         policy_name=chosen,
         till=Till.open(settings, own.budget),
+        responses=ResponseCache.open(own.cache, settings) if own.cache else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
@@ -15,6 +15,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from nearfar.errors import ModelNotFoundError
+from nearfar.llm.cache import Asked, ResponseCache, identity, remembered
 from nearfar.llm.money import Till
 from nearfar.llm.portal import portal
 from nearfar.llm.reply import joined
@@ -35,7 +36,7 @@ class Router(BaseChatModel):
     one loop asks them within one deadline. A reply is whole or the call raises; its
     ``response_metadata["nearfar"]`` is the receipt, as is ``data["receipt"]`` of an error.
     ``private=True`` as an option of a call (or bound) keeps a request on this machine; ``model`` names
-    the one candidate that is to be asked.
+    the one candidate that is to be asked; ``tenant`` keeps what a cache holds for one user from others.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -47,6 +48,8 @@ class Router(BaseChatModel):
     policy_name: str = "priority"
     till: Till | None = Field(default=None, exclude=True, repr=False)
     """Where replies are recorded and, with a budget, paid for."""
+    responses: ResponseCache | None = Field(default=None, exclude=True, repr=False)
+    """Answers that are kept; unlike LangChain's own ``cache`` for streams too."""
     _rng: random.Random = PrivateAttr(default_factory=random.Random)
 
     @property
@@ -102,8 +105,8 @@ class Router(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (as above)
         **kwargs: Any,
     ) -> ChatResult:
-        run = self._run(messages, stop, kwargs, hold=True)
-        chunks = [chunk async for chunk in run.chunks()]
+        source = self._source(messages, stop, kwargs, hold=True)
+        chunks = [chunk async for chunk in source]
         message = joined(chunks)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
@@ -126,8 +129,8 @@ class Router(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        run = self._run(messages, stop, kwargs, hold=self.options.midstream == "hold")
-        source = run.chunks()
+        hold = self.options.midstream == "hold"
+        source = self._source(messages, stop, kwargs, hold=hold)
         try:
             async for message in source:
                 chunk = ChatGenerationChunk(message=message)
@@ -137,17 +140,20 @@ class Router(BaseChatModel):
         finally:
             await source.aclose()
 
-    def _run(
+    def _source(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None,
         given: dict[str, Any],
         *,
         hold: bool,
-    ) -> Run:
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        """The answer's chunks: from the candidates, or from the cache if there is one."""
         options = dict(given)
         if stop:
             options["stop"] = stop
+        tenant = options.pop("tenant", None)
+        candidates = self._named(options.pop("model", None))
         request = Request(
             messages=messages,
             tools=options.pop("tools", None) or (),
@@ -155,8 +161,28 @@ class Router(BaseChatModel):
             tags=frozenset(options.pop("tags", ()) or ()),
             options=options,
         )
+        if self.responses is None:
+            return self._run(request, candidates, hold=hold).chunks()
+        return remembered(
+            self.responses,
+            _asked(request, candidates, tenant),
+            lambda: self._run(request, candidates, hold=hold).chunks(),
+            self._receipts(),
+        )
+
+    def _receipts(self) -> Callable[[str], dict[str, Any]]:
+        """Makes the receipt of a cached answer, from who gave it once: nobody was asked now."""
         receipt = Receipt(self.name or "router", self.policy_name)
-        able = admitted(request, self._named(options.pop("model", None)), receipt)
+
+        def make(candidate: str) -> dict[str, Any]:
+            receipt.answered_by, receipt.local = candidate, True
+            return receipt.to_dict()
+
+        return make
+
+    def _run(self, request: Request, candidates: list[Candidate], *, hold: bool) -> Run:
+        receipt = Receipt(self.name or "router", self.policy_name)
+        able = admitted(request, candidates, receipt)
         ordered = list(self.policy(request, able))
         receipt.in_order(ordered)
         return Run(
@@ -173,3 +199,15 @@ class Router(BaseChatModel):
                 data={"name": model, "known": [c.name for c in self.candidates]},
             )
         return found
+
+
+def _asked(request: Request, candidates: list[Candidate], tenant: str | None) -> Asked:
+    return Asked(
+        models=[identity(c.provider, c.base_url, c.model_id, c.model) for c in candidates],
+        messages=request.messages,
+        tools=request.tools,
+        options=request.options,
+        tenant=tenant,
+        private=request.private,
+        tags=request.tags,
+    )
