@@ -163,6 +163,9 @@ def test_an_index_can_be_named_or_be_part_of_the_graph(notes: Path) -> None:
     ("values", "error"),
     [
         ({"question": " ", "docs": ["x"]}, UsageError),
+        ({"question": 5, "docs": ["x"]}, UsageError),
+        ({"question": "a?", "docs": ["x"], "mode": "verbatim"}, UsageError),
+        ({"question": "a?", "docs": "no-such-file"}, DocumentNotFoundError),
         ({"question": "a?"}, UsageError),
         ({"question": "a?", "docs": ["x"], "index": "y"}, UsageError),
         ({"question": "a?", "docs": ["no-such-file"]}, DocumentNotFoundError),
@@ -185,14 +188,14 @@ class TestTheBuiltInModel:
     """On the real model and the real index."""
 
     def test_it_answers_with_a_sentence_of_the_document(self, notes: Path) -> None:
-        result = workflow("ask", SETTINGS).invoke(
+        result = workflow("ask", settings=SETTINGS).invoke(
             {"question": "When was the kiln built?", "docs": [str(notes)]}
         )
         assert result["answer"] == "The kiln was built in 1962. [1]"
         assert result["citations"][0]["quote"] == "The kiln was built in 1962."
 
     def test_a_follow_up_takes_up_the_question_before(self, notes: Path) -> None:
-        result = workflow("ask", SETTINGS).invoke(
+        result = workflow("ask", settings=SETTINGS).invoke(
             {
                 "question": "And what does it burn?",
                 "docs": [str(notes)],
@@ -237,7 +240,7 @@ class TestTheBuiltInModel:
         assert right >= 11, f"{right} of {len(tests['answerable'])} answered rightly"
         assert refused >= 5, f"{refused} of {len(tests['unanswerable'])} refused"
         readme = "In which order are execution providers tried?"
-        result = workflow("ask", SETTINGS).invoke(
+        result = workflow("ask", settings=SETTINGS).invoke(
             {"question": readme, "docs": [str(ROOT / "docs")]}
         )
         named = re.findall("directml|dml|qnn|cuda|cpu", result["answer"].lower())
