@@ -163,6 +163,9 @@ def test_an_index_can_be_named_or_be_part_of_the_graph(notes: Path) -> None:
     ("values", "error"),
     [
         ({"question": " ", "docs": ["x"]}, UsageError),
+        ({"question": 5, "docs": ["x"]}, UsageError),
+        ({"question": "a?", "docs": ["x"], "mode": "verbatim"}, UsageError),
+        ({"question": "a?", "docs": "no-such-file"}, DocumentNotFoundError),
         ({"question": "a?"}, UsageError),
         ({"question": "a?", "docs": ["x"], "index": "y"}, UsageError),
         ({"question": "a?", "docs": ["no-such-file"]}, DocumentNotFoundError),

@@ -96,6 +96,9 @@ def test_quotation_marks_of_any_kind_are_equal() -> None:
         ("", True),
         ("The documents say that dogs are fine. [1]", False),
         ("No. [1]", False),
+        ("I don\u2019t know.", True),
+        ("There is no information about dogs.", True),
+        ("I cannot tell when, but dogs are not allowed. [1]", False),
     ],
 )
 def test_a_refusal_is_known_by_its_words(answer: str, refusal: bool) -> None:

@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Required
+from typing import Annotated, Any, Literal, Required, get_args
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
@@ -163,8 +163,7 @@ class _Ask:
 
     def condense(self, state: AskState) -> Steps:
         """Make a follow-up question stand alone; check that the input can be worked with."""
-        question = state.get("question", "").strip()
-        self._check_input(question, state)
+        question = self._check_input(state)
         ability = Ability.of(self.model)
         prompts.fitting(self.model, ability, "small", (), question)
         fresh: Update = {"question": question, "query": question, "search": question}
@@ -263,9 +262,16 @@ class _Ask:
         turn = [HumanMessage(state["question"]), AIMessage(update["answer"])]
         return {**update, "messages": turn}
 
-    def _check_input(self, question: str, state: AskState) -> None:
-        docs, index = state.get("docs"), state.get("index")
-        if not question:
+    def _check_input(self, state: AskState) -> str:
+        """The question. Raises UsageError for what the types of a state do not keep out."""
+        question: object = state.get("question", "")
+        docs, index, mode = state.get("docs"), state.get("index"), state.get("mode")
+        if not isinstance(question, str) or mode not in (None, *get_args(Mode)):
+            raise UsageError(
+                "The question must be a text, and the mode one of answer and quote.",
+                remedy='For example {"question": "...", "docs": ["docs/"], "mode": "quote"}.',
+            )
+        if not question.strip():
             raise UsageError(
                 "The question is empty.",
                 remedy='Write it after the command: nearfar ask "..." --docs FOLDER.',
@@ -285,6 +291,7 @@ class _Ask:
                 "This graph was made with an index of its own.",
                 remedy="Leave out docs and index, or build the graph without an index.",
             )
+        return question.strip()
 
     def _open(self, state: AskState) -> Index:
         if self._index is not None:
@@ -296,7 +303,8 @@ class _Ask:
                     name, settings=self._settings, embeddings=self.embeddings
                 )
             return self._opened[name]
-        docs = state.get("docs") or []
+        docs: Any = state.get("docs") or []
+        docs = [docs] if isinstance(docs, str | Path) else docs  # one path is meant as a list of it
         return Index.for_paths(docs, settings=self._settings, embeddings=self.embeddings)
 
     def _shown(self, state: AskState) -> list[Found]:

@@ -29,6 +29,13 @@ _REFUSES = re.compile(
     r" (?:do|does|did) ?(?:not|n't) (?:say|answer|contain|mention|provide|state|include)",
     re.IGNORECASE,
 )
+_KNOWS_NOT = re.compile(
+    r"(?:i'm sorry\W+|sorry\W+|unfortunately\W+)?(?:but )?"
+    r"(?:i (?:do not|don't) know|i (?:can ?not|can't|could not|couldn't) (?:answer|find|tell|say)|"
+    r"(?:that|this|it) is (?:not mentioned|unknown)|there is no (?:information|mention|answer)|"
+    r"(?:no|none of the) (?:documents?|passages?|texts?|sources?|information)\b)",
+    re.IGNORECASE,
+)
 _EVEN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
                        "–": "-", "—": "-", "‑": "-", "\u00ad": ""})  # fmt: skip
 
@@ -66,7 +73,9 @@ class _Statement:
 def refuses(answer: str) -> bool:
     """Whether the model's words say that the passages do not answer."""
     bare = _MARK.sub("", answer).strip().replace("’", "'")
-    return not bare or _even(bare) == _even(REFUSAL) or _REFUSES.match(bare) is not None
+    if not bare or _even(bare) == _even(REFUSAL) or _REFUSES.match(bare):
+        return True
+    return _MARK.search(answer) is None and _KNOWS_NOT.match(bare) is not None
 
 
 def check(
