@@ -42,10 +42,14 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── DatabaseError                     NF-402  1
     │   ├── SchemaVersionError                NF-403  1     written by a newer Nearfar
     │   └── LockedError                       NF-404  1     another program holds the lock
-    └── WorkflowError                         NF-500  1
-        ├── WorkflowNotFoundError             NF-501  2
-        ├── WorkflowInputError                NF-502  2
-        └── WorkflowFailedError               NF-503  1
+    ├── WorkflowError                         NF-500  1
+    │   ├── WorkflowNotFoundError             NF-501  2
+    │   ├── WorkflowInputError                NF-502  2
+    │   └── WorkflowFailedError               NF-503  1
+    └── ToolError                             NF-600  1
+        ├── UrlRefusedError                   NF-620  1     an address that must not be fetched
+        ├── FetchError                        NF-621  1     a server that did not answer well
+        └── ApiDescriptionError               NF-622  2     an OpenAPI file that cannot be used
 
 The exit codes are those of the command line: 1 failed, 2 usage or configuration.
 """
@@ -396,3 +400,34 @@ class WorkflowFailedError(WorkflowError):
     """A step of the workflow raised; data: ``workflow``, ``step``."""
 
     code = "NF-503"
+
+
+class ToolError(NearfarError):
+    """Something about a tool that a model calls."""
+
+    code = "NF-600"
+
+
+class UrlRefusedError(ToolError):
+    """A URL that untrusted requests must not go to; data: ``reason``, ``host``, ``kind``."""
+
+    code = "NF-620"
+    default_remedy = (
+        "Use a public http or https URL. A private server that is really meant is allowed by naming"
+        " its origin."
+    )
+
+
+class FetchError(ToolError):
+    """A server could not be reached or did not answer well; data: ``url``, ``reason``, ``status``."""
+
+    code = "NF-621"
+    default_remedy = "Check the address, and try again later."
+
+
+class ApiDescriptionError(ToolError):
+    """An OpenAPI file that no tools can be made of; data: ``pointer``."""
+
+    code = "NF-622"
+    exit_code = 2
+    default_remedy = "Mend the named place in the API's description."
