@@ -30,15 +30,22 @@ from ._settings_source import EnvironmentText, Source, dotted, read
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
+    "AuditSettings",
+    "DocumentsToolSettings",
     "EmbeddingSettings",
+    "FilesToolSettings",
     "Loaded",
     "LocalOptions",
     "LogSettings",
     "ModelSettings",
+    "Permission",
+    "PermissionRule",
     "RetrievalSettings",
     "Settings",
     "Source",
+    "SqlToolSettings",
     "StorageSettings",
+    "ToolSettings",
     "dotted",
     "find_file",
     "home",
@@ -52,6 +59,7 @@ __all__ = [
 FILE_NAME = "nearfar.yaml"
 
 ExecutionProvider = Literal["dml", "qnn", "cuda", "cpu"]
+Permission = Literal["allow", "ask", "deny"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -92,6 +100,13 @@ def _place_url(value: Any, info: ValidationInfo) -> Any:
     return f"{prefix}{(_base(value, info) / path).resolve().as_posix()}"
 
 
+def _place_folder(value: Any, info: ValidationInfo) -> Any:
+    """Make a folder absolute; it need not be there yet."""
+    if not isinstance(value, str) or not value:
+        return value
+    return str((_base(value, info) / Path(value).expanduser()).absolute())
+
+
 def _check_url(value: str) -> str:
     scheme = urlsplit(value).scheme
     if scheme != "sqlite":
@@ -105,6 +120,8 @@ ModelReference = Annotated[str, Field(min_length=1), BeforeValidator(_place_mode
 WorkflowReference = Annotated[
     str, Field(pattern=r"^[^:].*:[A-Za-z_][A-Za-z0-9_.]*$"), BeforeValidator(_place_workflow)
 ]
+FolderPath = Annotated[str, Field(min_length=1), BeforeValidator(_place_folder)]
+DatabaseUrl = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+:(//|$)"), BeforeValidator(_place_url)]
 StorageUrl = Annotated[str, BeforeValidator(_place_url), AfterValidator(_check_url)]
 
 
@@ -213,6 +230,74 @@ class StorageSettings(_Section):
     """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
 
 
+class PermissionRule(_Section):
+    """Says for some calls whether they are allowed."""
+
+    tool: Annotated[str, Field(min_length=1)]
+    """The tool's name; `*` and `?` stand for any characters."""
+    arguments: dict[str, str] = {}
+    """Patterns by argument; the rule fits a call when all of them do."""
+    permission: Permission
+    """`allow`, `ask` (a person decides) or `deny`."""
+
+
+class AuditSettings(_Section):
+    """The record of tool calls, audit.jsonl under the home folder."""
+
+    max_mb: Annotated[float, Field(gt=0)] = 16
+    """Size, in MiB, at which audit.jsonl is put aside as audit.1.jsonl and a new one begun."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 8
+    """Files put aside that are kept; older ones are deleted."""
+
+
+class FilesToolSettings(_Section):
+    """What the tools `files_*` may touch."""
+
+    roots: list[FolderPath] = []
+    """Folders that the tools work in; nothing outside of them is read or written."""
+    max_file_mb: Annotated[float, Field(gt=0)] = 10
+    """Files over this size, in MiB, are neither read nor written."""
+
+
+class SqlToolSettings(_Section):
+    """What the tool `sql` may ask."""
+
+    databases: Annotated[dict[str, DatabaseUrl], Field(repr=False)] = {}
+    """Databases by name, as URLs: `sqlite:///file.db`, `postgresql://...` or another of SQLAlchemy's."""
+    functions: list[str] = []
+    """SQL functions that may be called besides the well-known harmless ones."""
+    max_rows: Annotated[int, Field(ge=1, le=100_000)] = 200
+    """Rows that a query returns, at most."""
+
+
+class DocumentsToolSettings(_Section):
+    """What the tool `documents` searches."""
+
+    index: str | None = None
+    """The index to search; unset: the call names one, or there is only one."""
+
+
+class ToolSettings(_Section):
+    """What agents can call, and what they may do with it."""
+
+    permissions: list[PermissionRule] = []
+    """Rules in order; the first that fits a call decides, else the tool's own default."""
+    timeout_s: Annotated[float, Field(gt=0)] = 30
+    """Seconds that one call may take."""
+    max_output_chars: Annotated[int, Field(ge=100)] = 20_000
+    """Characters of a result that the model sees; the rest is cut, with a mark."""
+    max_argument_chars: Annotated[int, Field(ge=100)] = 100_000
+    """Characters that the arguments of one call may have."""
+    audit: AuditSettings = AuditSettings()
+    """The record of tool calls, audit.jsonl under the home folder."""
+    files: FilesToolSettings = FilesToolSettings()
+    """What the tools `files_*` may touch."""
+    sql: SqlToolSettings = SqlToolSettings()
+    """What the tool `sql` may ask."""
+    documents: DocumentsToolSettings = DocumentsToolSettings()
+    """What the tool `documents` searches."""
+
+
 class LogSettings(_Section):
     """What is logged to standard error."""
 
@@ -235,6 +320,8 @@ class Settings(_Section):
     """Where runs, ledgers and journals are kept."""
     workflows: dict[str, WorkflowReference] = {}
     """Workflows by name: `package.module:graph` or `./file.py:graph`."""
+    tools: ToolSettings = ToolSettings()
+    """What agents can call, and what they may do with it."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
 
