@@ -30,6 +30,7 @@ from ._settings_source import EnvironmentText, Source, dotted, read
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
+    "ApiSettings",
     "AuditSettings",
     "DocumentsToolSettings",
     "EmbeddingSettings",
@@ -46,6 +47,7 @@ __all__ = [
     "SqlToolSettings",
     "StorageSettings",
     "ToolSettings",
+    "WebToolSettings",
     "dotted",
     "find_file",
     "home",
@@ -277,6 +279,32 @@ class DocumentsToolSettings(_Section):
     """The index to search; unset: the call names one, or there is only one."""
 
 
+class WebToolSettings(_Section):
+    """What the tools `web_fetch` and `web_scrape` may reach."""
+
+    hosts: list[Annotated[str, Field(min_length=1)]] = []
+    """Hosts that are fetched from without asking: `example.com`, `*.example.com`, or `*` for all."""
+    private: list[Annotated[str, Field(pattern=r"^https?://")]] = []
+    """Servers on this machine or network that may be reached, such as `http://127.0.0.1:8080`."""
+    ports: list[Annotated[int, Field(ge=1, le=65535)]] = [80, 443, 8080, 8443]
+    """Ports of public servers that may be reached."""
+    max_mb: Annotated[float, Field(gt=0, le=100)] = 5
+    """Size, in MiB, at which an answer is cut."""
+
+
+class ApiSettings(_Section):
+    """An HTTP API whose operations become tools."""
+
+    spec: FolderPath
+    """Its OpenAPI 3 file, JSON or YAML."""
+    base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Where the API is; unset: the first server in its file."""
+    operations: list[Annotated[str, Field(min_length=1)]] = []
+    """Operations that become tools, as `GET /pets/*` or by their operationId; unset: all."""
+    keys: Annotated[dict[str, str], Field(repr=False)] = {}
+    """Keys by the name of their security scheme in the file: `${NAME}` reads the environment."""
+
+
 class ToolSettings(_Section):
     """What agents can call, and what they may do with it."""
 
@@ -296,6 +324,10 @@ class ToolSettings(_Section):
     """What the tool `sql` may ask."""
     documents: DocumentsToolSettings = DocumentsToolSettings()
     """What the tool `documents` searches."""
+    web: WebToolSettings = WebToolSettings()
+    """What the tools `web_fetch` and `web_scrape` may reach."""
+    apis: dict[str, ApiSettings] = {}
+    """HTTP APIs by name, whose operations become tools."""
 
 
 class LogSettings(_Section):

@@ -22,9 +22,12 @@ TOOLS: dict[str, tuple[str, str]] = {
     "files_write": (".files", "files_write"),
     "files_edit": (".files", "files_edit"),
     "sql": (".sql", "sql"),
+    "web_fetch": (".web_fetch", "web_fetch"),
+    "web_scrape": (".web_scrape", "web_scrape"),
 }
 GROUPS: dict[str, tuple[str, ...]] = {
     "files": tuple(name for name in TOOLS if name.startswith("files_")),
+    "web": ("web_fetch", "web_scrape"),
 }
 _LIMITS = ("timeout_s", "max_output_chars", "max_argument_chars", "permissions")
 

@@ -16,8 +16,7 @@ import pytest
 
 from nearfar.errors import FetchError, NearfarError, UrlRefusedError
 from nearfar.tools.net import GuardedClient, NetLimits, NetPolicy, parse_url
-
-from ..web_world import World
+from tests.tools.web_world import World
 
 DATA = Path(__file__).parents[1] / "data"
 HOSTILE: list[dict[str, Any]] = json.loads((DATA / "hostile_urls.json").read_text("utf-8"))

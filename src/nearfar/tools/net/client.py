@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _USER_AGENT = "Mozilla/5.0 (compatible; nearfar)"
 _PIECE = 65_536
+
+CheckHop = Callable[[Url, Url], None]
+"""Where a redirect comes from and where it leads; raises to refuse it."""
+
 # What belongs to one body, and goes when a redirect turns the request into a GET.
 _BODY_HEADERS = frozenset({"content-type", "content-length", "content-encoding"})
 
@@ -87,21 +91,21 @@ class GuardedClient:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        same_origin: bool = False,
+        check_hop: CheckHop | None = None,
     ) -> Reply:
-        """As ``get``, with any method; ``same_origin`` refuses redirects that leave it."""
+        """As ``get``, with any method; ``check_hop`` raises for redirects that the caller refuses."""
         _check_headers(headers or {})
         request = _Request(method, parse_url(url), dict(headers or {}), body)
         try:
             async with asyncio.timeout(self.limits.total_s):
-                return await self._follow(request, same_origin=same_origin)
+                return await self._follow(request, check_hop)
         except TimeoutError:
             raise FetchError(
                 f"{request.url.shown} did not answer within {self.limits.total_s:g} s.",
                 data={"url": request.url.shown, "reason": "timeout"},
             ) from None
 
-    async def _follow(self, request: _Request, *, same_origin: bool) -> Reply:
+    async def _follow(self, request: _Request, check_hop: CheckHop | None) -> Reply:
         hops: list[str] = []
         while True:
             reply = await self._send(request, tuple(hops))
@@ -115,10 +119,9 @@ class GuardedClient:
                     data={"url": hops[0], "reason": "redirects"},
                 )
             following = _next_request(request, reply.status, location)
-            if same_origin and following.url.origin != request.url.origin:
-                raise refused(
-                    "it redirects to another server", reason="redirect", host=following.url.host
-                )
+            self.policy.check(following.url)
+            if check_hop is not None:
+                check_hop(request.url, following.url)
             request = following
 
     async def _send(self, request: _Request, hops: tuple[str, ...]) -> Reply:

@@ -40,7 +40,7 @@ class NetPolicy:
     def __post_init__(self) -> None:
         origins = frozenset(parse_url(origin).origin for origin in self.private_origins)
         object.__setattr__(self, "_origins", origins)
-        object.__setattr__(self, "_hosts", frozenset(map(_pattern, self.hosts or ())))
+        object.__setattr__(self, "_hosts", frozenset(map(host_pattern, self.hosts or ())))
 
     def check(self, url: Url) -> None:
         """Raise ``UrlRefusedError`` where ``url`` may not be reached, whatever its host leads to."""
@@ -77,7 +77,7 @@ class NetPolicy:
         return host in self._hosts or not above.isdisjoint(self._hosts)
 
 
-def _pattern(host: str) -> str:
+def host_pattern(host: str) -> str:
     """The entry with its name as URLs have it after parsing."""
     star = "*." if host.startswith("*.") else ""
     return star + parse_url(f"http://{host.removeprefix('*.')}/").host
