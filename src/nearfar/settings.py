@@ -301,7 +301,7 @@ class ApiSettings(_Section):
     """Where the API is; unset: the first server in its file."""
     operations: list[Annotated[str, Field(min_length=1)]] = []
     """Operations that become tools, as `GET /pets/*` or by their operationId; unset: all."""
-    keys: Annotated[dict[str, str], Field(repr=False)] = {}
+    secrets: Annotated[dict[str, str], Field(repr=False)] = {}
     """Keys by the name of their security scheme in the file: `${NAME}` reads the environment."""
 
 

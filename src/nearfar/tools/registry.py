@@ -21,6 +21,7 @@ TOOLS: dict[str, tuple[str, str]] = {
     "files_search": (".files", "files_search"),
     "files_write": (".files", "files_write"),
     "files_edit": (".files", "files_edit"),
+    "http_api": (".http_api", "http_api"),
     "sql": (".sql", "sql"),
     "web_fetch": (".web_fetch", "web_fetch"),
     "web_scrape": (".web_scrape", "web_scrape"),
