@@ -61,6 +61,7 @@ class World:
     dialled: list[tuple[str, int]] = field(default_factory=list)
     look_ups: list[str] = field(default_factory=list)
     sent_bytes: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)  # a request did
     _places: dict[str, int] = field(default_factory=dict)
 
     async def resolver(self, host: str, port: int) -> Sequence[str]:
@@ -124,6 +125,7 @@ class World:
         try:
             request = await _read_request(scheme, reader)
             self.seen.append(request)
+            self.arrived.set()
             if self.serve == "late":
                 await asyncio.sleep(0.15)  # what the client's time limit is set against
             if request.url in self.redirects:
