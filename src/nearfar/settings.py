@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 from pydantic import (
@@ -293,16 +293,22 @@ class WebToolSettings(_Section):
 
 
 class ApiSettings(_Section):
-    """An HTTP API whose operations become tools."""
+    """An HTTP API that tools call."""
 
-    spec: FolderPath
-    """Its OpenAPI 3 file, JSON or YAML."""
+    spec: FolderPath | None = None
+    """Its OpenAPI 3 file, JSON or YAML; unset: one tool that calls what `operations` lists."""
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Where the API is; unset: the first server in its file."""
     operations: list[Annotated[str, Field(min_length=1)]] = []
-    """Operations that become tools, as `GET /pets/*` or by their operationId; unset: all."""
+    """What may be called, as `GET /pets/*` or by operationId; unset: all that the file has."""
     secrets: Annotated[dict[str, str], Field(repr=False)] = {}
-    """Keys by the name of their security scheme in the file: `${NAME}` reads the environment."""
+    """Keys by the name of their security scheme in the file, without a file by header."""
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if self.spec is None and not (self.base_url and self.operations):
+            raise ValueError("an API needs spec, or base_url and operations")
+        return self
 
 
 class ToolSettings(_Section):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from langchain_tests.unit_tests import ToolsUnitTests
 from nearfar.errors import ApprovalRequiredError
 from nearfar.settings import Settings
 from nearfar.tools import tool
+from nearfar.tools.net import Reply, parse_url
+from nearfar.tools.net.pages import text_of
 from nearfar.tools.web_fetch import web_fetch
 
 from .web_world import Answer, Seen, World
@@ -301,3 +304,27 @@ async def test_each_call_leaves_one_audit_line(world: World, home_folder: Path) 
     await call(fetcher(world), url="http://10.0.0.1/")
     lines = (home_folder / "audit.jsonl").read_text().splitlines()
     assert [json.loads(line)["tool"] for line in lines] == ["web_fetch", "web_fetch"]
+
+
+@pytest.mark.parametrize(
+    ("piece", "seen"),
+    [
+        (b"<div hidden>x", ""),
+        (b"<img alt=x>", "x"),
+        (b"<p>x</p><p hidden>y</p>", "x"),
+        (b"<a>x</a>", "x"),
+        (b"<div>x", "x"),
+        (b"<!-- y -->", ""),
+    ],
+)
+def test_pages_made_to_be_slow_take_linear_time(piece: bytes, seen: str) -> None:
+    """Quadratic ones took minutes at this size."""
+    body = b"<body>" + piece * (200_000 // len(piece))
+    reply = Reply(
+        parse_url("http://a.example/"), 200, {"content-type": "text/html"}, body, False, ()
+    )
+    started = time.process_time()
+    text = text_of(reply).text
+    assert time.process_time() - started < 10
+    assert "y" not in text
+    assert seen in text

@@ -90,7 +90,7 @@ def _rows(
 
     soup = soup_of(reply)
     for hidden in soup(["script", "style", "template", "noscript"]):
-        hidden.decompose()
+        hidden.clear()
     base = base_of(soup, str(reply.url))
     try:
         elements = soup.select(select)

@@ -18,7 +18,7 @@ from .client import Reply
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
-MAX_HTML = 2_000_000  # characters; parsing takes about a second for each million
+MAX_HTML = 1_000_000  # characters; ordinary pages of this size take two seconds, the worst ten
 _DROPPED = (
     *("script", "style", "noscript", "template", "nav", "head", "dialog", "link", "meta"),
     *("svg", "math", "iframe", "frame", "object", "embed", "canvas", "audio", "video", "map"),
@@ -137,7 +137,8 @@ def _parse(text: str) -> "BeautifulSoup":
 def _json(reply: Reply) -> Page:
     text = _decoded(reply)
     try:
-        return Page(json.dumps(json.loads(text), indent=1, ensure_ascii=False), cut=reply.cut)
+        # Not indented: a small text that is nested deeply would become a very large one.
+        return Page(json.dumps(json.loads(text), ensure_ascii=False), cut=reply.cut)
     except (ValueError, RecursionError):
         return Page(text, cut=reply.cut)  # damaged, or cut
 
@@ -169,47 +170,60 @@ def _markdown(text: str, url: str, *, cut: bool) -> Page:
     soup = _parse(text)
     title = " ".join(soup.title.get_text().split()) if soup.title else None
     base = base_of(soup, url)
-    for element in _dropped(soup):
-        element.decompose()
-    _mend_links(soup, base)
+    # Passed over and not taken out, which takes quadratic time on pages made to be slow.
+    unwanted = {id(element) for element in _unwanted(soup)}
     root = _main_part(soup)
     try:
-        markdown = _converter().convert_soup(root)
+        markdown = _converter(base, unwanted).convert_soup(root)
     except RecursionError:  # nested deeper than any page that is meant to be read
-        markdown = root.get_text("\n", strip=True)
+        markdown = _plain(root, unwanted)
     lines = "\n".join(line.rstrip() for line in markdown.splitlines())
     return Page(_BLANK_LINES.sub("\n\n", lines).strip(), title or None, cut or len(text) > MAX_HTML)
 
 
-def _converter() -> Any:
+def _unwanted(soup: "BeautifulSoup") -> Iterator[Any]:
+    yield from soup.select(", ".join(_DROPPED + _UNSEEN))
+    yield from soup.find_all(style=_UNSEEN_STYLE)
+
+
+def _converter(base: str, unwanted: set[int]) -> Any:
     from markdownify import ATX, MarkdownConverter
 
-    return MarkdownConverter(
-        heading_style=ATX, bullets="-", escape_misc=False, escape_underscores=False
-    )
+    class Converter(MarkdownConverter):
+        """Links with their server; images as words, since whatever shows them would fetch them."""
+
+        def process_tag(self, node: Any, parent_tags: Any = None) -> str:
+            if id(node) in unwanted:
+                return ""
+            return str(super().process_tag(node, parent_tags=parent_tags))  # type: ignore[misc]
+
+        def convert_a(self, el: Any, text: str, parent_tags: set[str]) -> str:
+            target = absolute(base, str(el.get("href") or "")) if el.get("href") else None
+            if target is None or not text.strip():
+                return text
+            el["href"] = target
+            return str(super().convert_a(el, text, parent_tags))  # type: ignore[misc]
+
+        def convert_img(self, el: Any, text: str, parent_tags: set[str]) -> str:  # noqa: ARG002
+            return " ".join(str(el.get("alt") or "").split())
+
+    return Converter(heading_style=ATX, bullets="-", escape_misc=False, escape_underscores=False)
 
 
-def _dropped(soup: "BeautifulSoup") -> Iterator[Any]:
-    from bs4 import Comment
+def _plain(root: Any, unwanted: set[int]) -> str:
+    """The text alone, with a stack of its own instead of the interpreter's."""
+    from bs4 import Tag
+    from bs4.element import NavigableString
 
-    yield from soup.select(", ".join(_DROPPED + _UNSEEN))
-    for element in soup.find_all(style=_UNSEEN_STYLE):
-        if not element.decomposed:
-            yield element
-    for comment in soup.find_all(string=lambda found: isinstance(found, Comment)):
-        comment.extract()
-
-
-def _mend_links(soup: "BeautifulSoup", base: str) -> None:
-    for link in soup.find_all("a"):
-        target = absolute(base, str(link.get("href") or ""))
-        if target and link.get("href") and link.get_text(strip=True):
-            link["href"] = target
-        else:
-            link.unwrap()
-    # An image's address would be fetched by whatever shows the model's answer: only its words stay.
-    for image in soup.find_all("img"):
-        image.replace_with(str(image.get("alt") or ""))
+    lines: list[str] = []
+    stack: list[Any] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Tag) and id(node) not in unwanted:
+            stack.extend(reversed(node.contents))
+        elif type(node) is NavigableString and node.strip():  # no comments
+            lines.append(node.strip())
+    return "\n".join(lines)
 
 
 def _main_part(soup: "BeautifulSoup") -> "BeautifulSoup | Tag":
