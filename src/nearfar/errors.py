@@ -60,12 +60,24 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── DatabaseError                     NF-402  1
     │   ├── SchemaVersionError                NF-403  1     written by a newer Nearfar
     │   └── LockedError                       NF-404  1     another program holds the lock
-    └── WorkflowError                         NF-500  1
-        ├── WorkflowNotFoundError             NF-501  2
-        ├── WorkflowInputError                NF-502  2
-        └── WorkflowFailedError               NF-503  1
+    ├── WorkflowError                         NF-500  1
+    │   ├── WorkflowNotFoundError             NF-501  2
+    │   ├── WorkflowInputError                NF-502  2
+    │   └── WorkflowFailedError               NF-503  1
+    └── ToolError                             NF-600  1
+        ├── ToolNotFoundError                 NF-601  2
+        ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
+        ├── ApprovalRequiredError             NF-603  3     a person must decide
+        ├── ToolTimeoutError                  NF-604  1
+        ├── ToolLimitError                    NF-605  1     too large, too long, too many
+        ├── ToolRefusedError                  NF-606  1     outside of what the tool may touch
+        ├── ToolFailedError                   NF-607  1
+        ├── UrlRefusedError                   NF-620  1     an address that must not be fetched
+        ├── FetchError                        NF-621  1     a server that did not answer well
+        └── ApiDescriptionError               NF-622  2     an OpenAPI file that cannot be used
 
-The exit codes are those of the command line: 1 failed, 2 usage or configuration, 4 budget exhausted.
+The exit codes are those of the command line: 1 failed, 2 usage or configuration, 3 waiting for a
+person, 4 budget exhausted.
 """
 
 from collections.abc import Mapping
@@ -581,3 +593,85 @@ class WorkflowFailedError(WorkflowError):
     """A step of the workflow raised; data: ``workflow``, ``step``."""
 
     code = "NF-503"
+
+
+class ToolError(NearfarError):
+    """Something about a tool. Within a run the model is told the message, and the run goes on."""
+
+    code = "NF-600"
+
+
+class ToolNotFoundError(ToolError):
+    """No tool of that name; data: ``name``, ``known``."""
+
+    code = "NF-601"
+    exit_code = 2
+    default_remedy = "`nearfar tools list` shows the tools."
+
+
+class ToolDeniedError(ToolError):
+    """The permissions forbid the call, or a person rejected it; data: ``tool``."""
+
+    code = "NF-602"
+    default_remedy = "Do without this call; `tools.permissions` says what is allowed."
+
+
+class ApprovalRequiredError(ToolError):
+    """A person must approve the call, and nobody could be asked; data: ``tool``, ``description``."""
+
+    code = "NF-603"
+    exit_code = 3
+    default_remedy = (
+        "Call the tool in a graph with a checkpointer, or allow it under tools.permissions."
+    )
+
+
+class ToolTimeoutError(ToolError):
+    """The call took longer than it may; data: ``tool``, ``limit_s``."""
+
+    code = "NF-604"
+    default_remedy = "Ask for less, or raise the tool's time limit."
+
+
+class ToolLimitError(ToolError):
+    """Arguments, work or results over a limit; data: ``limit`` and what was found."""
+
+    code = "NF-605"
+    default_remedy = "Ask for less at a time."
+
+
+class ToolRefusedError(ToolError):
+    """What was asked for lies outside of what the tool may touch or do."""
+
+    code = "NF-606"
+
+
+class ToolFailedError(ToolError):
+    """The tool could not do what it was asked; data: ``tool``."""
+
+    code = "NF-607"
+
+
+class UrlRefusedError(ToolError):
+    """A URL that untrusted requests must not go to; data: ``reason``, ``host``, ``kind``."""
+
+    code = "NF-620"
+    default_remedy = (
+        "Use a public http or https URL. A private server that is really meant is allowed by naming"
+        " its origin."
+    )
+
+
+class FetchError(ToolError):
+    """A server could not be reached or did not answer well; data: ``url``, ``reason``, ``status``."""
+
+    code = "NF-621"
+    default_remedy = "Check the address, and try again later."
+
+
+class ApiDescriptionError(ToolError):
+    """An OpenAPI file that no tools can be made of; data: ``pointer``."""
+
+    code = "NF-622"
+    exit_code = 2
+    default_remedy = "Mend the named place in the API's description."

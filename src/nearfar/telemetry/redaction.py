@@ -7,7 +7,7 @@ from typing import Any
 MASK = "********"
 
 _SECRET_KEY = re.compile(
-    r"(?:^|[_.-])(?:(?:api|secret|access|private)[_-]?key|token|secret|password|passwd|authorization|credentials?)$",
+    r"(?:^|[_.-])(?:(?:api|secret|access|private)[_-]?key|token|secrets?|password|passwd|authorization|credentials?)$",
     re.IGNORECASE,
 )
 # Names that end like a secret's and count or name something else.
