@@ -81,7 +81,9 @@ class TestArchives:
         in_wheel, in_sdist = archives
         tops = {name.partition("/")[0] for name in in_wheel}
         assert all(top == "nearfar" or top.endswith(".dist-info") for top in tops)
-        assert not {name for name in in_sdist if name.split("/")[0] in ("tests", "llm", "graphs", "tools")}
+        assert not {
+            name for name in in_sdist if name.split("/")[0] in ("tests", "llm", "graphs", "tools")
+        }
 
 
 def plain(name: str) -> str:

@@ -31,8 +31,15 @@ class Rows:
 class Engine(Protocol):
     """A database that is asked."""
 
-    dialect: str
-    tables: str  # the query that lists tables and columns
+    @property
+    def dialect(self) -> str:
+        """What sqlglot calls its language."""
+        ...
+
+    @property
+    def tables(self) -> str:
+        """The query that lists tables and columns."""
+        ...
 
     def query(self, sql: str, max_rows: int) -> Rows:
         """Run one checked query. Raises ToolFailedError, ToolTimeoutError."""
