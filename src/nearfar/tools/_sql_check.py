@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import Expr, Token, TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokenizer_core import Token, TokenType
 
 from nearfar.errors import ToolFailedError, ToolLimitError, ToolRefusedError
 
@@ -146,17 +145,17 @@ def _tokens(query: str, dialect: str) -> list[Token]:
     return tokens
 
 
-def _parse(query: str, dialect: str) -> exp.Expression:
+def _parse(query: str, dialect: str) -> Expr:
     try:
         statements = sqlglot.parse(query, read=dialect)
     except (SqlglotError, RecursionError) as error:
         raise _unreadable(error) from None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Expression):
+    if len(statements) != 1 or statements[0] is None:
         raise ToolRefusedError("Send one statement at a time.")
     return statements[0]
 
 
-def _check_tree(tree: exp.Expression, dialect: str, allowed: frozenset[str]) -> None:
+def _check_tree(tree: Expr, dialect: str, allowed: frozenset[str]) -> None:
     if isinstance(tree, exp.Select) and not tree.expressions:
         raise ToolFailedError("The query asks for nothing.")
     if not isinstance(tree, _QUERIES):
@@ -186,9 +185,7 @@ def _check_table(node: exp.Table, dialect: str) -> None:
         raise ToolRefusedError(f"The table {name[:60]} is the database's own.")
 
 
-def _check_tokens(
-    query: str, tokens: list[Token], tree: exp.Expression, allowed: frozenset[str]
-) -> None:
+def _check_tokens(query: str, tokens: list[Token], tree: Expr, allowed: frozenset[str]) -> None:
     """Every name before a bracket is a known function, a keyword, a type, or an alias."""
     aliases = {alias.name.casefold() for alias in tree.find_all(exp.TableAlias)}
     windows = {window.name.casefold() for window in tree.find_all(exp.Window)}

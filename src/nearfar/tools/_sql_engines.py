@@ -33,7 +33,7 @@ class Engine(Protocol):
 
     @property
     def dialect(self) -> str:
-        """Its language, as sqlglot calls it."""
+        """What sqlglot calls its language."""
         ...
 
     @property
