@@ -10,16 +10,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -32,9 +28,21 @@ from ._settings_far import (
     Price,
     RouterSettings,
 )
+from ._settings_places import ModelReference, StorageUrl, WorkflowReference
 from ._settings_problems import explain
 from ._settings_section import Section as _Section
-from ._settings_source import EnvironmentText, Source, dotted, read
+from ._settings_source import Source, dotted, read
+from ._settings_tools import (
+    ApiSettings,
+    AuditSettings,
+    DocumentsToolSettings,
+    FilesToolSettings,
+    Permission,
+    PermissionRule,
+    SqlToolSettings,
+    ToolSettings,
+    WebToolSettings,
+)
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
@@ -76,73 +84,8 @@ __all__ = [
 FILE_NAME = "nearfar.yaml"
 
 ExecutionProvider = Literal["dml", "qnn", "cuda", "cpu"]
-Permission = Literal["allow", "ask", "deny"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Provider = Literal["local", "openai", "anthropic", "google", "ollama", "openai-compatible"]
-
-
-def _base(value: str, info: ValidationInfo) -> Path:
-    """The folder that a relative path in ``value`` starts from."""
-    context = info.context or {}
-    return (
-        Path.cwd() if isinstance(value, EnvironmentText) else Path(context.get("base", Path.cwd()))
-    )
-
-
-def _place_model(value: Any, info: ValidationInfo) -> Any:
-    """Make a folder absolute; leave bare names (``builtin``) alone unless such a folder is there."""
-    if not isinstance(value, str) or value == "builtin" or not value:
-        return value
-    if info.data.get("provider", "local") != "local":
-        return value
-    path = Path(value).expanduser()
-    folder = _base(value, info) / path
-    looks_like_path = any(mark in value for mark in ("/", "\\")) or value.startswith((".", "~"))
-    return str(folder.resolve()) if looks_like_path or folder.is_dir() else value
-
-
-def _place_workflow(value: Any, info: ValidationInfo) -> Any:
-    """Make the file of ``./file.py:graph`` absolute."""
-    if not isinstance(value, str):
-        return value
-    file, colon, attribute = value.rpartition(":")
-    if not colon or not file.endswith(".py"):
-        return value
-    return f"{(_base(value, info) / Path(file).expanduser()).resolve()}:{attribute}"
-
-
-def _place_url(value: Any, info: ValidationInfo) -> Any:
-    """Make the path of ``sqlite:///notes.db`` absolute."""
-    prefix = "sqlite:///"
-    if not isinstance(value, str) or not value.startswith(prefix) or value == prefix:
-        return value
-    path = Path(unquote(value.removeprefix(prefix))).expanduser()
-    return f"{prefix}{(_base(value, info) / path).resolve().as_posix()}"
-
-
-def _place_folder(value: Any, info: ValidationInfo) -> Any:
-    """Make a folder absolute; it need not be there yet."""
-    if not isinstance(value, str) or not value:
-        return value
-    return str((_base(value, info) / Path(value).expanduser()).absolute())
-
-
-def _check_url(value: str) -> str:
-    scheme = urlsplit(value).scheme
-    if scheme != "sqlite":
-        raise ValueError("must start with sqlite:/// (this version stores in SQLite only)")
-    if not value.startswith("sqlite:///") or value == "sqlite:///":
-        raise ValueError("must be written as sqlite:///path/to/file.db")
-    return value
-
-
-ModelReference = Annotated[str, Field(min_length=1), BeforeValidator(_place_model)]
-WorkflowReference = Annotated[
-    str, Field(pattern=r"^[^:].*:[A-Za-z_][A-Za-z0-9_.]*$"), BeforeValidator(_place_workflow)
-]
-FolderPath = Annotated[str, Field(min_length=1), BeforeValidator(_place_folder)]
-DatabaseUrl = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+:(//|$)"), BeforeValidator(_place_url)]
-StorageUrl = Annotated[str, BeforeValidator(_place_url), AfterValidator(_check_url)]
 
 
 class LocalOptions(_Section):
@@ -257,110 +200,6 @@ class StorageSettings(_Section):
 
     url: StorageUrl | None = None
     """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
-
-
-class PermissionRule(_Section):
-    """Says for some calls whether they are allowed."""
-
-    tool: Annotated[str, Field(min_length=1)]
-    """The tool's name; `*` and `?` stand for any characters."""
-    arguments: dict[str, str] = Field(default={})
-    """Patterns by argument; the rule fits a call when all of them do."""
-    permission: Permission
-    """`allow`, `ask` (a person decides) or `deny`."""
-
-
-class AuditSettings(_Section):
-    """The record of tool calls, audit.jsonl under the home folder."""
-
-    max_mb: Annotated[float, Field(gt=0)] = 16
-    """Size, in MiB, at which audit.jsonl is put aside as audit.1.jsonl and a new one begun."""
-    keep: Annotated[int, Field(ge=1, le=1000)] = 8
-    """Files put aside that are kept; older ones are deleted."""
-
-
-class FilesToolSettings(_Section):
-    """What the tools `files_*` may touch."""
-
-    roots: list[FolderPath] = Field(default=[])
-    """Folders that the tools work in; nothing outside of them is read or written."""
-    max_file_mb: Annotated[float, Field(gt=0)] = 10
-    """Files over this size, in MiB, are neither read nor written."""
-
-
-class SqlToolSettings(_Section):
-    """What the tool `sql` may ask."""
-
-    databases: Annotated[dict[str, DatabaseUrl], Field(repr=False)] = Field(default={})
-    """Databases by name, as URLs: `sqlite:///file.db`, `postgresql://...` or another of SQLAlchemy's."""
-    functions: list[str] = Field(default=[])
-    """SQL functions that may be called besides the well-known harmless ones."""
-    max_rows: Annotated[int, Field(ge=1, le=100_000)] = 200
-    """Rows that a query returns, at most."""
-
-
-class DocumentsToolSettings(_Section):
-    """What the tool `documents` searches."""
-
-    index: str | None = None
-    """The index to search; unset: the call names one, or there is only one."""
-
-
-class WebToolSettings(_Section):
-    """What the tools `web_fetch` and `web_scrape` may reach."""
-
-    hosts: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
-    """Hosts that are fetched from without asking: `example.com`, `*.example.com`, or `*` for all."""
-    private: list[Annotated[str, Field(pattern=r"^https?://")]] = Field(default=[])
-    """Servers on this machine or network that may be reached, such as `http://127.0.0.1:8080`."""
-    ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(default=[80, 443, 8080, 8443])
-    """Ports of public servers that may be reached."""
-    max_mb: Annotated[float, Field(gt=0, le=100)] = 5
-    """Size, in MiB, at which an answer is cut."""
-
-
-class ApiSettings(_Section):
-    """An HTTP API that tools call."""
-
-    spec: FolderPath | None = None
-    """Its OpenAPI 3 file, JSON or YAML; unset: one tool that calls what `operations` lists."""
-    base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    """Where the API is; unset: the first server in its file."""
-    operations: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
-    """What may be called, as `GET /pets/*` or by operationId; unset: all that the file has."""
-    secrets: Annotated[dict[str, str], Field(repr=False)] = Field(default={})
-    """Keys by the name of their security scheme in the file, without a file by header."""
-
-    @model_validator(mode="after")
-    def _check_place(self) -> Self:
-        if self.spec is None and not (self.base_url and self.operations):
-            raise ValueError("an API needs spec, or base_url and operations")
-        return self
-
-
-class ToolSettings(_Section):
-    """What agents can call, and what they may do with it."""
-
-    permissions: list[PermissionRule] = Field(default=[])
-    """Rules in order; the first that fits a call decides, else the tool's own default."""
-    timeout_s: Annotated[float, Field(gt=0)] = 30
-    """Seconds that one call may take."""
-    max_output_chars: Annotated[int, Field(ge=100)] = 20_000
-    """Characters of a result that the model sees; the rest is cut, with a mark."""
-    max_argument_chars: Annotated[int, Field(ge=100)] = 100_000
-    """Characters that the arguments of one call may have."""
-    audit: AuditSettings = AuditSettings()
-    """The record of tool calls, audit.jsonl under the home folder."""
-    files: FilesToolSettings = FilesToolSettings()
-    """What the tools `files_*` may touch."""
-    sql: SqlToolSettings = SqlToolSettings()
-    """What the tool `sql` may ask."""
-    documents: DocumentsToolSettings = DocumentsToolSettings()
-    """What the tool `documents` searches."""
-    web: WebToolSettings = WebToolSettings()
-    """What the tools `web_fetch` and `web_scrape` may reach."""
-    apis: dict[str, ApiSettings] = Field(default={})
-    """HTTP APIs by name, whose operations become tools."""
 
 
 class LogSettings(_Section):
