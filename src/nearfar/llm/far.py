@@ -21,12 +21,13 @@ from langchain_core.runnables import Runnable, RunnableBinding
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
+from .async_first import AsyncFirstChatModel
 from .faults import Origin
 from .portal import portal
 from .reply import ReplyReader, as_chunk, joined
 
 
-class FarChatModel(BaseChatModel):
+class FarChatModel(AsyncFirstChatModel):
     """A provider's chat model: one request for each call, no retries, typed errors."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -70,48 +71,19 @@ class FarChatModel(BaseChatModel):
             return bound
         return self.bind(**bound.kwargs)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
-        **kwargs: Any,
-    ) -> ChatResult:
-        return portal.call(self._agenerate(messages, stop, None, **kwargs))
-
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (as above)
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
         **kwargs: Any,
     ) -> ChatResult:
         return await portal.acall(self._ask(messages, stop, kwargs))
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        for chunk in portal.iterate(self._listen(messages, stop, kwargs)):
-            if run_manager is not None:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+    def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        async with aclosing(portal.aiterate(self._listen(messages, stop, kwargs))) as chunks:
-            async for chunk in chunks:
-                if run_manager is not None:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
+        return portal.aiterate(self._listen(messages, stop, options))
 
     # ------------------------------------------------------------------ on the portal's loop
 

@@ -14,6 +14,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, SecretStr, model_validator
 
 from nearfar.errors import BrokenReplyError, ContentFilteredError
+from nearfar.llm.async_first import AsyncFirstChatModel
 from nearfar.llm.faults import Origin
 from nearfar.llm.local.parameters import unknown
 from nearfar.llm.portal import portal
@@ -38,7 +39,7 @@ _SENT_AS_IS = (
 )
 
 
-class OpenAIWireChatModel(BaseChatModel):
+class OpenAIWireChatModel(AsyncFirstChatModel):
     """A chat model on any server that speaks OpenAI's chat completions.
 
     It sends one request for each call and never retries: retries, failover and deadlines belong to the
@@ -125,45 +126,20 @@ class OpenAIWireChatModel(BaseChatModel):
             kwargs["parallel_tool_calls"] = parallel_tool_calls
         return self.bind(tools=wire, **kwargs)
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
-        **kwargs: Any,
-    ) -> ChatResult:
-        return portal.call(self._agenerate(messages, stop, None, **kwargs))
-
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (as above)
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
         **kwargs: Any,
     ) -> ChatResult:
         reply = await self._endpoint().post(self._body(messages, stop, kwargs))
         return self._result(reply)
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        for chunk in portal.iterate(self._astream(messages, stop, None, **kwargs)):
-            if run_manager is not None:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+    async def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        body = self._body(messages, stop, kwargs)
+        body = self._body(messages, stop, options)
         body["stream"] = True
         body.setdefault("stream_options", {"include_usage": True})
         reading = _Reading(self._origin)
@@ -172,10 +148,7 @@ class OpenAIWireChatModel(BaseChatModel):
             async for event in events:
                 message = reading.take(event)
                 if message is not None:
-                    chunk = ChatGenerationChunk(message=message)
-                    if run_manager is not None:
-                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                    yield chunk
+                    yield ChatGenerationChunk(message=message)
         finally:
             await events.aclose()  # type: ignore[attr-defined]  # an async generator
         yield ChatGenerationChunk(message=self._last(reading))

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -17,7 +18,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from nearfar.errors import ModelNotFoundError
 from nearfar.llm.cache import Asked, ResponseCache, identity, remembered
 from nearfar.llm.money import Till
-from nearfar.llm.portal import portal
+from nearfar.llm.async_first import AsyncFirstChatModel
 from nearfar.llm.reply import joined
 
 from .breaker import Health
@@ -29,7 +30,7 @@ from .receipt import Receipt
 from .run import Run, admitted
 
 
-class Router(BaseChatModel):
+class Router(AsyncFirstChatModel):
     """Answers with the first of its candidates that can, and says what it did.
 
     Gates take out candidates that a request must not or cannot go to, the policy orders the rest, and
@@ -89,20 +90,11 @@ class Router(BaseChatModel):
 
     # ------------------------------------------------------------------ LangChain's four ways
 
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
-        **kwargs: Any,
-    ) -> ChatResult:
-        return portal.call(self._agenerate(messages, stop, None, **kwargs))
-
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (as above)
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
         **kwargs: Any,
     ) -> ChatResult:
         source = self._source(messages, stop, kwargs, hold=True)
@@ -110,35 +102,13 @@ class Router(BaseChatModel):
         message = joined(chunks)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        for chunk in portal.iterate(self._astream(messages, stop, None, **kwargs)):
-            if run_manager is not None:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
+    async def _chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         hold = self.options.midstream == "hold"
-        source = self._source(messages, stop, kwargs, hold=hold)
-        try:
+        async with aclosing(self._source(messages, stop, options, hold=hold)) as source:
             async for message in source:
-                chunk = ChatGenerationChunk(message=message)
-                if run_manager is not None:
-                    await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-                yield chunk
-        finally:
-            await source.aclose()
+                yield ChatGenerationChunk(message=message)
 
     def _source(
         self,
