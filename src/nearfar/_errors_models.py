@@ -215,6 +215,13 @@ class BrokenReplyError(UpstreamError):
     default_remedy = "Try again; what had come is on the error as `partial`."
 
 
+class RequestTooLargeError(UpstreamError):
+    """The request has more bytes than the server, or a proxy before it, reads (413)."""
+
+    code = "NF-232"
+    default_remedy = "Send smaller pictures or files, or raise the limit of the proxy."
+
+
 class RouterError(NearfarError):
     """A router could not answer; data: ``receipt`` says who was considered and what each did.
 
@@ -246,6 +253,16 @@ class DeadlineExceededError(RouterError):
 
     code = "NF-243"
     default_remedy = "Allow more time (deadline_s), or put quicker candidates first."
+
+
+class RouterBusyError(RouterError):
+    """Each candidate is at its ``max_concurrency``, and as many requests wait as may wait.
+
+    Nothing was sent.
+    """
+
+    code = "NF-244"
+    default_remedy = "Send fewer requests at once, or raise max_concurrency or max_waiting."
 
 
 class BudgetExhaustedError(RouterError):

@@ -35,11 +35,13 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │       ├── ContextTooLongError           NF-228  1     the prompt does not fit there
     │       ├── ContentFilteredError          NF-229  1     refused by the provider's filter
     │       ├── UpstreamFaultError            NF-230  1     the server failed or is overloaded
-    │       └── BrokenReplyError              NF-231  1     the reply is not whole
+    │       ├── BrokenReplyError              NF-231  1     the reply is not whole
+    │       └── RequestTooLargeError          NF-232  1     more bytes than the server reads
     ├── RouterError                           NF-240  1
     │   ├── NoCandidateError                  NF-241  1     every candidate was passed over
     │   ├── AllCandidatesFailedError          NF-242  1     each one that was asked failed
     │   ├── DeadlineExceededError             NF-243  1     the request's time is up
+    │   ├── RouterBusyError                   NF-244  1     too many requests wait already
     │   ├── BudgetExhaustedError              NF-260  4     the budget does not allow the call
     │   └── UnknownPriceError                 NF-261  2     a budget applies, and no price is known
     ├── DocumentError                         NF-300  1
@@ -128,6 +130,8 @@ from ._errors_models import (
     QuotaExhaustedError,
     RateLimitedError,
     RejectedRequestError,
+    RequestTooLargeError,
+    RouterBusyError,
     RouterError,
     UnknownPriceError,
     UnsupportedInputError,
@@ -211,6 +215,8 @@ __all__ = [
     "QuotaExhaustedError",
     "RateLimitedError",
     "RejectedRequestError",
+    "RequestTooLargeError",
+    "RouterBusyError",
     "RouterError",
     "SchemaVersionError",
     "StorageError",

@@ -14,6 +14,7 @@ from nearfar.errors import (
     QuotaExhaustedError,
     RateLimitedError,
     RejectedRequestError,
+    RequestTooLargeError,
     UpstreamConnectionError,
     UpstreamError,
     UpstreamFaultError,
@@ -287,14 +288,11 @@ _RULES: tuple[_Rule, ...] = (
     (lambda s: s.status == 429 or bool(s.codes & _RATE_CODES), RateLimitedError, "rate_limit"),
     (lambda s: s.status in {401, 403}, AuthenticationError, "auth"),
     (
-        lambda s: (
-            s.status == 413
-            or bool(s.codes & _CONTEXT_CODES)
-            or any(w in s.words for w in _CONTEXT_WORDS)
-        ),
+        lambda s: bool(s.codes & _CONTEXT_CODES) or any(w in s.words for w in _CONTEXT_WORDS),
         ContextTooLongError,
         "context",
     ),
+    (lambda s: s.status == 413, RequestTooLargeError, "too_large"),
     (lambda s: bool(s.codes & _FILTER_CODES), ContentFilteredError, "content_filter"),
     (lambda s: s.status == 404, UpstreamNotFoundError, "not_found"),
     (lambda s: s.status == 408, UpstreamTimeoutError, "silence"),

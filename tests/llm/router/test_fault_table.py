@@ -29,6 +29,7 @@ STATUSES = {
     "401": Status(401),
     "403": Status(403),
     "404": Status(404),
+    "413": Status(413),
     "context": Status(400, "context"),
 }
 BROKEN = {
@@ -43,7 +44,17 @@ CASES: list[tuple[str, Kind, Way]] = [
     *((n, sdk, WAYS[(i + j) % 4]) for i, n in enumerate(STEPS) for j, sdk in enumerate(SDKS)),
 ]
 """The lean model in every way; the SDKs, which are slower, in every way over the table."""
-ATTEMPTS_ON_FIRST = {"429", "429-retry-after", "429-quota", "402", "401", "403", "404", "context"}
+ATTEMPTS_ON_FIRST = {
+    "429",
+    "429-retry-after",
+    "429-quota",
+    "402",
+    "401",
+    "403",
+    "404",
+    "413",
+    "context",
+}
 
 
 @pytest.mark.parametrize(("name", "kind", "way"), CASES)
