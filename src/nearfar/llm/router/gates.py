@@ -2,25 +2,48 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
 from .candidate import Candidate
 
+T = TypeVar("T")
 DEFAULT_RESERVE = 256
 """Tokens kept free for the reply where the request names no limit."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the router was asked, as gates and policies see it."""
+    """What the router was asked, as gates and policies see it.
+
+    A decision is replayed from its receipt, so a policy takes all that it decides by from here and from
+    the candidates: tokens by ``tokens``, and chance, time or state of its own through ``noted``.
+    """
 
     messages: Sequence[BaseMessage]
     tools: Sequence[dict[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
     tags: frozenset[str] = frozenset()
+    counted: dict[str, int] = field(default_factory=dict, init=False, compare=False)
+    """Tokens of the prompt by the names of candidates that were asked for them."""
+    notes: list[tuple[str, Any]] = field(default_factory=list, init=False, compare=False)
+    """What ``noted`` gave, in the order of the calls."""
+
+    def tokens(self, candidate: Candidate) -> int:
+        """The prompt's tokens as that candidate counts them; counted once."""
+        found = self.counted.get(candidate.name)
+        if found is None:
+            found = candidate.count(self.messages, self.tools)
+            self.counted[candidate.name] = found
+        return found
+
+    def noted(self, name: str, take: Callable[[], T]) -> T:
+        """What ``take`` gives (plain JSON), written down so that a replay decides by the same."""
+        value = take()
+        self.notes.append((name, value))
+        return value
 
     @property
     def reserve(self) -> int:
@@ -61,7 +84,7 @@ def fit(request: Request, candidate: Candidate) -> str | None:
         return "json: it cannot be held to a format"
     if takes.max_input_tokens is None:
         return None
-    needed = candidate.count(request.messages, request.tools) + request.reserve
+    needed = request.tokens(candidate) + request.reserve
     if needed > takes.max_input_tokens:
         return f"length: {needed} tokens needed with the reply, {takes.max_input_tokens} there"
     return None

@@ -45,7 +45,7 @@ def cost(request: Request, candidates: Sequence[Candidate]) -> Sequence[Candidat
             return True, Decimal(0)
         if price.is_free:
             return False, Decimal(0)
-        tokens = candidate.count(request.messages, request.tools)
+        tokens = request.tokens(candidate)
         return False, price.worst_case(tokens, request.reserve)
 
     return sorted(candidates, key=usd)
@@ -64,11 +64,12 @@ class Split:
         self._weights = weights or {}
         self._rng = rng or random.Random()  # noqa: S311  (not a secret)
 
-    def __call__(self, request: Request, candidates: Sequence[Candidate]) -> Sequence[Candidate]:  # noqa: ARG002
+    def __call__(self, request: Request, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """The chosen one first."""
         weights = [self._weights.get(candidate.name, 1.0) for candidate in candidates]
         ends = list(itertools.accumulate(weights))
-        first = candidates[min(bisect.bisect(ends, self._point() * ends[-1]), len(ends) - 1)]
+        point = request.noted("split", self._point)
+        first = candidates[min(bisect.bisect(ends, point * ends[-1]), len(ends) - 1)]
         return [first, *(candidate for candidate in candidates if candidate is not first)]
 
     def _point(self) -> float:
@@ -87,13 +88,9 @@ class RoundRobin:
     def __init__(self) -> None:
         self._turn = itertools.count()
 
-    def __call__(
-        self,
-        request: Request,  # noqa: ARG002  (a policy's signature)
-        candidates: Sequence[Candidate],
-    ) -> Sequence[Candidate]:
+    def __call__(self, request: Request, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
         """Rotate by one place for each request."""
-        start = next(self._turn) % len(candidates)
+        start = request.noted("round_robin", lambda: next(self._turn)) % len(candidates)
         return [*candidates[start:], *candidates[:start]]
 
 
