@@ -1,12 +1,12 @@
 """The router: a chat model made of chat models."""
 
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
@@ -16,9 +16,9 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from nearfar.errors import ModelNotFoundError
+from nearfar.llm.async_first import AsyncFirstChatModel
 from nearfar.llm.cache import Asked, ResponseCache, identity, remembered
 from nearfar.llm.money import Till
-from nearfar.llm.async_first import AsyncFirstChatModel
 from nearfar.llm.reply import joined
 
 from .breaker import Health
