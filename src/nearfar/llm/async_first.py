@@ -5,7 +5,11 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForLLMRun,
+    BaseRunManager,
+    CallbackManagerForLLMRun,
+)
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -22,14 +26,19 @@ class AsyncFirstChatModel(BaseChatModel):
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         """The reply as it comes; usage and metadata on the last chunk."""
 
+    def _with_run(self, options: dict[str, Any], run: BaseRunManager | None) -> dict[str, Any]:  # noqa: ARG002
+        """The options of a call, with what a subclass reads off the caller's run."""
+        return options
+
     def _generate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
+        run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return portal.call(self._agenerate(messages, stop, None, **kwargs))
+        options = self._with_run(kwargs, run_manager)
+        return portal.call(self._agenerate(messages, stop, None, **options))
 
     def _stream(
         self,
@@ -38,7 +47,8 @@ class AsyncFirstChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in portal.iterate(self._chunks(messages, stop, kwargs)):
+        options = self._with_run(kwargs, run_manager)
+        for chunk in portal.iterate(self._chunks(messages, stop, options)):
             if run_manager is not None:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -50,7 +60,8 @@ class AsyncFirstChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        async with aclosing(self._chunks(messages, stop, kwargs)) as chunks:
+        options = self._with_run(kwargs, run_manager)
+        async with aclosing(self._chunks(messages, stop, options)) as chunks:
             async for chunk in chunks:
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)

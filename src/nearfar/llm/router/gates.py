@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
 
+from .caller import Priority
 from .candidate import Candidate
 
 T = TypeVar("T")
@@ -26,6 +27,12 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
     tags: frozenset[str] = frozenset()
+    """Those of the caller's run."""
+    label: str | None = None
+    """What kind of request it is, in the caller's own word."""
+    thread_id: str | None = None
+    tenant: str | None = None
+    priority: Priority = "interactive"
     counted: dict[str, int] = field(default_factory=dict, init=False, compare=False)
     """Tokens of the prompt by the names of candidates that were asked for them."""
     notes: list[tuple[str, Any]] = field(default_factory=list, init=False, compare=False)

@@ -1,16 +1,16 @@
 """The router: a chat model made of chat models."""
 
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
@@ -22,6 +22,7 @@ from nearfar.llm.money import Till
 from nearfar.llm.reply import joined
 
 from .breaker import Health
+from .caller import RUN, Caller, with_thread
 from .candidate import Candidate
 from .gates import Request
 from .options import RouterOptions
@@ -90,14 +91,53 @@ class Router(AsyncFirstChatModel):
 
     # ------------------------------------------------------------------ LangChain's four ways
 
+    def invoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """As every chat model; the thread that ``config`` names is known to policies."""
+        return super().invoke(input, with_thread(config), **kwargs)
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """As ``invoke``."""
+        return await super().ainvoke(input, with_thread(config), **kwargs)
+
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """As ``invoke``, in chunks."""
+        return super().stream(input, with_thread(config), **kwargs)
+
+    def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """As ``invoke``, in chunks."""
+        return super().astream(input, with_thread(config), **kwargs)
+
+    def _with_run(self, options: dict[str, Any], run: BaseRunManager | None) -> dict[str, Any]:
+        return options if run is None else {**options, RUN: run}
+
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        source = self._source(messages, stop, kwargs, hold=True)
+        source = self._source(messages, stop, self._with_run(kwargs, run_manager), hold=True)
         chunks = [chunk async for chunk in source]
         message = joined(chunks)
         return ChatResult(generations=[ChatGeneration(message=message)])
@@ -122,20 +162,24 @@ class Router(AsyncFirstChatModel):
         options = dict(given)
         if stop:
             options["stop"] = stop
-        tenant = options.pop("tenant", None)
         candidates = self._named(options.pop("model", None))
+        caller = Caller.of(options)
         request = Request(
             messages=messages,
             tools=options.pop("tools", None) or (),
             private=bool(options.pop("private", False)),
-            tags=frozenset(options.pop("tags", ()) or ()),
             options=options,
+            tenant=options.pop("tenant", None),
+            tags=caller.tags,
+            label=caller.label,
+            thread_id=caller.thread_id,
+            priority=caller.priority,
         )
         if self.responses is None:
             return self._run(request, candidates, hold=hold).chunks()
         return remembered(
             self.responses,
-            _asked(request, candidates, tenant),
+            self._asked(request, candidates),
             lambda: self._run(request, candidates, hold=hold).chunks(),
             self._receipts(),
         )
@@ -159,6 +203,21 @@ class Router(AsyncFirstChatModel):
             request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
         )
 
+    def _asked(self, request: Request, candidates: list[Candidate]) -> Asked:
+        """What makes two requests the same; tags and labels where they decide who is asked."""
+        told = request.tags & getattr(self.policy, "tags", frozenset())
+        if request.label is not None:
+            told |= {f"label: {request.label}"}
+        return Asked(
+            models=[identity(c.provider, c.base_url, c.model_id, c.model) for c in candidates],
+            messages=request.messages,
+            tools=request.tools,
+            options=request.options,
+            tenant=request.tenant,
+            private=request.private,
+            tags=told,
+        )
+
     def _named(self, model: str | None) -> list[Candidate]:
         if model is None:
             return self.candidates
@@ -169,15 +228,3 @@ class Router(AsyncFirstChatModel):
                 data={"name": model, "known": [c.name for c in self.candidates]},
             )
         return found
-
-
-def _asked(request: Request, candidates: list[Candidate], tenant: str | None) -> Asked:
-    return Asked(
-        models=[identity(c.provider, c.base_url, c.model_id, c.model) for c in candidates],
-        messages=request.messages,
-        tools=request.tools,
-        options=request.options,
-        tenant=tenant,
-        private=request.private,
-        tags=request.tags,
-    )
