@@ -3,8 +3,9 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ._settings_policies import PolicyForm, candidates_of
 from ._settings_section import Section
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -53,8 +54,8 @@ class RouterSettings(Section):
 
     candidates: Annotated[list[str], Field(min_length=1)]
     """Names of models, the preferred one first."""
-    policy: str = "priority"
-    """Their order: priority, cost, latency, least_busy, near_first, round_robin, split, or module:function."""
+    policy: PolicyForm = "priority"
+    """Their order: priority, cost, latency, quality, least_busy, near_first, round_robin, split, module:function; or a list, or keys (see routing)."""
     deadline_s: Seconds = 60
     """Seconds that a request may take in all."""
     first_token_s: Seconds = 15
@@ -71,6 +72,13 @@ class RouterSettings(Section):
     """The name of the cache that answers are kept in; unset: nothing is kept."""
     budget: str | None = None
     """The name of the budget that requests are paid from; unset: nothing is limited."""
+
+    @model_validator(mode="after")
+    def _policy_names_candidates(self) -> "RouterSettings":
+        for name in sorted(candidates_of(self.policy)):
+            if name not in self.candidates:
+                raise ValueError(f"the policy names {name!r}, which is no candidate")
+        return self
 
 
 class CacheSettings(Section):

@@ -5,11 +5,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any
 
-from langchain_core.callbacks import (
-    AsyncCallbackManagerForLLMRun,
-    BaseRunManager,
-    CallbackManagerForLLMRun,
-)
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -26,19 +22,14 @@ class AsyncFirstChatModel(BaseChatModel):
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         """The reply as it comes; usage and metadata on the last chunk."""
 
-    def _with_run(self, options: dict[str, Any], run: BaseRunManager | None) -> dict[str, Any]:  # noqa: ARG002
-        """The options of a call, with what a subclass reads off the caller's run."""
-        return options
-
     def _generate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
         **kwargs: Any,
     ) -> ChatResult:
-        options = self._with_run(kwargs, run_manager)
-        return portal.call(self._agenerate(messages, stop, None, **options))
+        return portal.call(self._agenerate(messages, stop, None, **kwargs))
 
     def _stream(
         self,
@@ -47,8 +38,7 @@ class AsyncFirstChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        options = self._with_run(kwargs, run_manager)
-        for chunk in portal.iterate(self._chunks(messages, stop, options)):
+        for chunk in portal.iterate(self._chunks(messages, stop, kwargs)):
             if run_manager is not None:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
@@ -60,8 +50,7 @@ class AsyncFirstChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        options = self._with_run(kwargs, run_manager)
-        async with aclosing(self._chunks(messages, stop, options)) as chunks:
+        async with aclosing(self._chunks(messages, stop, kwargs)) as chunks:
             async for chunk in chunks:
                 if run_manager is not None:
                     await run_manager.on_llm_new_token(chunk.text, chunk=chunk)

@@ -2,19 +2,23 @@
 
 import threading
 from collections.abc import Callable
-from importlib import import_module
 
 from langchain_core.language_models import BaseChatModel
 
-from nearfar.errors import ConfigurationError
 from nearfar.llm.cache import ResponseCache
 from nearfar.llm.money import Till, price_of
-from nearfar.settings import ModelSettings, RouterSettings, Settings
+from nearfar.settings import (
+    ModelSettings,
+    RouterSettings,
+    Settings,
+    described_policy,
+    parts_of_policy,
+)
 
 from .breaker import Breaker, BreakerOptions
 from .candidate import Candidate, Capabilities
+from .finding import policy_of
 from .options import RouterOptions
-from .policies import POLICIES, Policy
 from .router import Router
 
 _breakers: dict[tuple[object, ...], Breaker] = {}
@@ -30,41 +34,16 @@ def router(
     """
     own = settings.routers[name]
     chosen = policy or own.policy
+    priced = "cost" in parts_of_policy(chosen)
     return Router(
         name=name,
-        candidates=[
-            _candidate(c, settings, make(c), own, priced=chosen == "cost") for c in own.candidates
-        ],
+        candidates=[_candidate(c, settings, make(c), own, priced=priced) for c in own.candidates],
         options=_options(own),
-        policy=find_policy(chosen),
-        policy_name=chosen,
+        policy=policy_of(chosen, settings),
+        policy_name=described_policy(chosen),
         till=Till.open(settings, own.budget),
         responses=ResponseCache.open(own.cache, settings) if own.cache else None,
     )
-
-
-def find_policy(name: str) -> Policy:
-    """A policy by its name, or a function by ``package.module:function``."""
-    if name in POLICIES:
-        return POLICIES[name]()
-    module, colon, attribute = name.partition(":")
-    known = ", ".join(POLICIES)
-    if not colon:
-        raise ConfigurationError(
-            f"There is no policy {name!r}.",
-            remedy=f"Use one of {known}, or package.module:function.",
-            data={"policy": name},
-        )
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"The policy {name!r} cannot be loaded: {error}.", data={"policy": name}
-        ) from error
-    if not callable(found):
-        raise ConfigurationError(f"The policy {name!r} is not a function.", data={"policy": name})
-    policy: Policy = found
-    return policy
 
 
 def _candidate(
@@ -92,6 +71,7 @@ def _candidate(
         if local or own.price or priced
         else None,
         base_url=own.base_url,
+        quality=own.quality,
     )
 
 

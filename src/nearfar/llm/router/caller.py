@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
 
 from nearfar.errors import InvalidParameterError
 
 Priority = Literal["interactive", "batch"]
 """Where requests wait for a model, interactive ones go before batch."""
 
-RUN = "nearfar_run"
-"""The option under which LangChain's run manager comes along."""
 _around: ContextVar[Priority | None] = ContextVar("nearfar_priority", default=None)
+_config: ContextVar[RunnableConfig | None] = ContextVar("nearfar_config", default=None)
 _NO_TAGS: frozenset[str] = frozenset()
 
 
@@ -29,6 +29,16 @@ def at_priority(priority: Priority) -> Iterator[None]:
         _around.reset(token)
 
 
+@contextmanager
+def calling(config: RunnableConfig | None) -> Iterator[None]:
+    """LangChain does not hand the config of a call on to the model; here it is found again."""
+    token = _config.set(config)
+    try:
+        yield
+    finally:
+        _config.reset(token)
+
+
 @dataclass(frozen=True)
 class Caller:
     """What is known of who asks. A call's own options come before the metadata of its config."""
@@ -40,12 +50,15 @@ class Caller:
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Caller":
-        """Takes ``label``, ``priority`` and the run out of ``options``. Raises InvalidParameterError."""
-        run = options.pop(RUN, None)
-        metadata = (getattr(run, "metadata", None) or {}) if run is not None else {}
-        tags = getattr(run, "tags", None)
+        """Takes ``label`` and ``priority`` out of ``options``. Raises InvalidParameterError.
+
+        Within a graph the config is known, even where a node does not hand it on.
+        """
+        config: Any = _config.get() or var_child_runnable_config.get() or {}
+        metadata = config.get("metadata") or {}
+        tags = config.get("tags")
         label = options.pop("label", None) or metadata.get("label")
-        thread = metadata.get("thread_id")
+        thread = (config.get("configurable") or {}).get("thread_id")
         given = options.pop("priority", None) or metadata.get("priority") or _around.get()
         return cls(
             tags=frozenset(tags) if tags else _NO_TAGS,
@@ -53,14 +66,6 @@ class Caller:
             thread_id=None if thread is None else str(thread),
             priority="interactive" if given is None else _checked(given),
         )
-
-
-def with_thread(config: RunnableConfig | None) -> RunnableConfig | None:
-    """The config, with the thread that it names among the metadata, where the router can see it."""
-    thread = config.get("configurable", {}).get("thread_id") if config else None
-    if config is None or thread is None:
-        return config
-    return {**config, "metadata": {"thread_id": thread, **(config.get("metadata") or {})}}
 
 
 def _checked(priority: Any) -> Priority:

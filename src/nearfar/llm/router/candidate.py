@@ -48,6 +48,8 @@ class Candidate:
     """What it costs; None: as published."""
     base_url: str | None = None
     """Where its API is; tells whose price holds for one that is only `compatible`."""
+    quality: float | None = None
+    """How good its answers are, from 0 to 1; None: nobody said."""
     active: int = 0
     first_token_s: float | None = None
     """A moving average over the last requests; None before the first."""

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 
 from .caller import Priority
 from .candidate import Candidate
@@ -51,6 +53,11 @@ class Request:
         value = take()
         self.notes.append((name, value))
         return value
+
+    @cached_property
+    def size(self) -> int:
+        """The prompt's tokens by rule of thumb, whoever is asked."""
+        return count_tokens_approximately(self.messages, tools=list(self.tools) or None)
 
     @property
     def reserve(self) -> int:

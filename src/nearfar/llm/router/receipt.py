@@ -20,6 +20,7 @@ class Receipt:
 
     router: str
     policy: str
+    label: str | None = None
     started: float = field(default_factory=time.monotonic)
     considered: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -39,6 +40,11 @@ class Receipt:
         entry = {"candidate": candidate.name, "model": candidate.model_id, "reason": reason}
         if entry not in self.considered:
             self.considered.append(entry)
+
+    def left_out(self, candidates: list[Candidate]) -> None:
+        """The policy does without them."""
+        for candidate in candidates:
+            self.passed_over(candidate, "policy: it leaves this one out")
 
     def in_order(self, candidates: list[Candidate]) -> None:
         """The order that the policy chose."""
@@ -79,9 +85,11 @@ class Receipt:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON: no content of the request or the reply."""
+        label = {} if self.label is None else {"label": self.label}
         return {
             "router": self.router,
             "policy": self.policy,
+            **label,
             "candidates": self.considered,
             "attempts": self.attempts,
             "answered_by": self.answered_by,

@@ -3,9 +3,9 @@
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, BaseRunManager
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -22,7 +22,7 @@ from nearfar.llm.money import Till
 from nearfar.llm.reply import joined
 
 from .breaker import Health
-from .caller import RUN, Caller, with_thread
+from .caller import Caller, calling
 from .candidate import Candidate
 from .gates import Request
 from .options import RouterOptions
@@ -97,8 +97,9 @@ class Router(AsyncFirstChatModel):
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AIMessage:
-        """As every chat model; the thread that ``config`` names is known to policies."""
-        return super().invoke(input, with_thread(config), **kwargs)
+        """As every chat model; policies see the tags, metadata and thread of ``config``."""
+        with calling(config):
+            return super().invoke(input, config, **kwargs)
 
     async def ainvoke(
         self,
@@ -107,7 +108,8 @@ class Router(AsyncFirstChatModel):
         **kwargs: Any,
     ) -> AIMessage:
         """As ``invoke``."""
-        return await super().ainvoke(input, with_thread(config), **kwargs)
+        with calling(config):
+            return await super().ainvoke(input, config, **kwargs)
 
     def stream(
         self,
@@ -116,28 +118,35 @@ class Router(AsyncFirstChatModel):
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """As ``invoke``, in chunks."""
-        return super().stream(input, with_thread(config), **kwargs)
+        source = super().stream(input, config, **kwargs)
+        with calling(config):
+            first = next(source)
+        yield first
+        yield from source
 
-    def astream(
+    async def astream(
         self,
         input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[AIMessageChunk]:
         """As ``invoke``, in chunks."""
-        return super().astream(input, with_thread(config), **kwargs)
-
-    def _with_run(self, options: dict[str, Any], run: BaseRunManager | None) -> dict[str, Any]:
-        return options if run is None else {**options, RUN: run}
+        source = super().astream(input, config, **kwargs)
+        async with aclosing(cast("AsyncGenerator[AIMessageChunk]", source)):
+            with calling(config):
+                first = await anext(source)
+            yield first
+            async for chunk in source:
+                yield chunk
 
     async def _agenerate(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
         **kwargs: Any,
     ) -> ChatResult:
-        source = self._source(messages, stop, self._with_run(kwargs, run_manager), hold=True)
+        source = self._source(messages, stop, kwargs, hold=True)
         chunks = [chunk async for chunk in source]
         message = joined(chunks)
         return ChatResult(generations=[ChatGeneration(message=message)])
@@ -195,9 +204,11 @@ class Router(AsyncFirstChatModel):
         return make
 
     def _run(self, request: Request, candidates: list[Candidate], *, hold: bool) -> Run:
-        receipt = Receipt(self.name or "router", self.policy_name)
+        receipt = Receipt(self.name or "router", self.policy_name, label=request.label)
         able = admitted(request, candidates, receipt)
         ordered = list(self.policy(request, able))
+        if len(ordered) < len(able):
+            receipt.left_out([c for c in able if c not in ordered])
         receipt.in_order(ordered)
         return Run(
             request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
