@@ -7,6 +7,7 @@ from langchain_core.language_models import BaseChatModel
 
 from nearfar.llm.cache import ResponseCache
 from nearfar.llm.money import Till, price_of
+from nearfar.llm.screening import Screen
 from nearfar.settings import (
     ModelSettings,
     RouterSettings,
@@ -19,9 +20,12 @@ from .breaker import Breaker, BreakerOptions
 from .candidate import Candidate, Capabilities
 from .finding import policy_of
 from .options import RouterOptions
+from .receipts import Receipts
 from .router import Router
+from .slots import Slots
 
 _breakers: dict[tuple[object, ...], Breaker] = {}
+_slots: dict[tuple[object, ...], Slots] = {}
 _lock = threading.Lock()
 
 
@@ -43,6 +47,8 @@ def router(
         policy_name=described_policy(chosen),
         till=Till.open(settings, own.budget),
         responses=ResponseCache.open(own.cache, settings) if own.cache else None,
+        screen=Screen.open(settings),
+        receipts=Receipts.open(settings),
     )
 
 
@@ -67,6 +73,7 @@ def _candidate(
             prefill=own.profile.prefill,
         ),
         breaker=_shared_breaker(name, own, router),
+        slots=_shared_slots(name, own),
         price=price_of(own.provider, own.model, own.price, base_url=own.base_url)
         if local or own.price or priced
         else None,
@@ -77,14 +84,27 @@ def _candidate(
 
 def _shared_breaker(name: str, model: ModelSettings, router: RouterSettings) -> Breaker:
     """All routers of a process share what they know about an upstream; a key is part of it."""
-    secret = model.api_key.get_secret_value() if model.api_key else None
     limits = router.breaker
-    identity = (name, model.provider, model.base_url, model.model, hash(secret), limits)
+    identity = (*_identity(name, model), limits)
     with _lock:
         if identity not in _breakers:
             options = BreakerOptions(limits.failures, limits.open_s, limits.max_open_s)
             _breakers[identity] = Breaker(options)
         return _breakers[identity]
+
+
+def _shared_slots(name: str, model: ModelSettings) -> Slots | None:
+    """All routers of a process count together what they send to a candidate."""
+    if model.max_concurrency is None:
+        return None
+    limits = (model.max_concurrency, model.max_waiting)
+    with _lock:
+        return _slots.setdefault((*_identity(name, model), limits), Slots(*limits))
+
+
+def _identity(name: str, model: ModelSettings) -> tuple[object, ...]:
+    secret = model.api_key.get_secret_value() if model.api_key else None
+    return name, model.provider, model.base_url, model.model, hash(secret)
 
 
 def _options(own: RouterSettings) -> RouterOptions:

@@ -1,6 +1,8 @@
 """What a router did for one request, and why: plain JSON on every reply and every error."""
 
+import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -30,6 +32,12 @@ class Receipt:
     cost_usd: Decimal | None = Decimal(0)
     """Of all attempts; None: one of them had no known price."""
     price_source: str | None = None
+    private: bool = False
+    found: Mapping[str, int] = field(default_factory=dict)
+    """What the screen found in the request: kinds and counts."""
+    inputs: dict[str, Any] | None = None
+    """What the choice was made from."""
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def elapsed_s(self) -> float:
         """Since the request came in, to the tenth of a millisecond."""
@@ -87,6 +95,7 @@ class Receipt:
         """JSON: no content of the request or the reply."""
         label = {} if self.label is None else {"label": self.label}
         return {
+            "id": self.id,
             "router": self.router,
             "policy": self.policy,
             **label,
@@ -98,4 +107,7 @@ class Receipt:
             "cost_usd": None if self.cost_usd is None else float(self.cost_usd),
             "price_source": self.price_source,
             "elapsed_s": self.elapsed_s(),
+            "private": self.private,
+            "found": dict(self.found),
+            "inputs": self.inputs,
         }

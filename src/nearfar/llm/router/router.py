@@ -3,7 +3,7 @@
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -15,19 +15,22 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from nearfar.errors import ModelNotFoundError
+from nearfar.errors import ContentBlockedError, InvalidParameterError, ModelNotFoundError
 from nearfar.llm.async_first import AsyncFirstChatModel
-from nearfar.llm.cache import Asked, ResponseCache, identity, remembered
+from nearfar.llm.cache import Asked, Caching, ResponseCache, identity, remembered
 from nearfar.llm.money import Till
 from nearfar.llm.reply import joined
+from nearfar.llm.screening import Screen
 
 from .breaker import Health
 from .caller import Caller, calling
 from .candidate import Candidate
-from .gates import Request
+from .gates import Request, screened
 from .options import RouterOptions
 from .policies import Policy, priority
 from .receipt import Receipt
+from .receipts import Receipts
+from .replay import counted_too, taken_down
 from .run import Run, admitted
 
 
@@ -38,7 +41,8 @@ class Router(AsyncFirstChatModel):
     one loop asks them within one deadline. A reply is whole or the call raises; its
     ``response_metadata["nearfar"]`` is the receipt, as is ``data["receipt"]`` of an error.
     ``private=True`` as an option of a call (or bound) keeps a request on this machine; ``model`` names
-    the one candidate that is to be asked; ``tenant`` keeps what a cache holds for one user from others.
+    the one candidate that is to be asked; ``tenant`` keeps what a cache holds for one user from others;
+    ``cache="bypass"`` neither asks nor fills the cache, ``cache="refresh"`` fills it anew.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -52,6 +56,10 @@ class Router(AsyncFirstChatModel):
     """Where replies are recorded and, with a budget, paid for."""
     responses: ResponseCache | None = Field(default=None, exclude=True, repr=False)
     """Answers that are kept; unlike LangChain's own ``cache`` for streams too."""
+    screen: Screen | None = Field(default=None, exclude=True, repr=False)
+    """Looks through requests for what keeps them near, or blocks them."""
+    receipts: Receipts | None = Field(default=None, exclude=True, repr=False)
+    """Where receipts are kept."""
     _rng: random.Random = PrivateAttr(default_factory=random.Random)
 
     @property
@@ -172,6 +180,7 @@ class Router(AsyncFirstChatModel):
         if stop:
             options["stop"] = stop
         candidates = self._named(options.pop("model", None))
+        caching = _caching(options.pop("cache", None))
         caller = Caller.of(options)
         request = Request(
             messages=messages,
@@ -184,18 +193,42 @@ class Router(AsyncFirstChatModel):
             thread_id=caller.thread_id,
             priority=caller.priority,
         )
+        if self.receipts is None:
+            return self._answer(request, candidates, caching, hold=hold)
+        with self.receipts.of_error():
+            source = self._answer(request, candidates, caching, hold=hold)
+        return self.receipts.keeping(source)
+
+    def _answer(
+        self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        try:
+            request = screened(request, self.screen)
+        except ContentBlockedError as error:
+            error.data["receipt"] = self._receipt(request).to_dict()
+            raise
         if self.responses is None:
             return self._run(request, candidates, hold=hold).chunks()
         return remembered(
             self.responses,
             self._asked(request, candidates),
             lambda: self._run(request, candidates, hold=hold).chunks(),
-            self._receipts(),
+            self._receipts(request),
+            caching,
         )
 
-    def _receipts(self) -> Callable[[str], dict[str, Any]]:
+    def _receipt(self, request: Request) -> Receipt:
+        return Receipt(
+            self.name or "router",
+            self.policy_name,
+            label=request.label,
+            private=request.private,
+            found=request.found,
+        )
+
+    def _receipts(self, request: Request) -> Callable[[str], dict[str, Any]]:
         """Makes the receipt of a cached answer, from who gave it once: nobody was asked now."""
-        receipt = Receipt(self.name or "router", self.policy_name)
+        receipt = self._receipt(request)
 
         def make(candidate: str) -> dict[str, Any]:
             receipt.answered_by, receipt.local = candidate, True
@@ -204,9 +237,11 @@ class Router(AsyncFirstChatModel):
         return make
 
     def _run(self, request: Request, candidates: list[Candidate], *, hold: bool) -> Run:
-        receipt = Receipt(self.name or "router", self.policy_name, label=request.label)
+        receipt = self._receipt(request)
+        receipt.inputs = taken_down(request, candidates)
         able = admitted(request, candidates, receipt)
         ordered = list(self.policy(request, able))
+        counted_too(receipt.inputs, request)
         if len(ordered) < len(able):
             receipt.left_out([c for c in able if c not in ordered])
         receipt.in_order(ordered)
@@ -239,3 +274,13 @@ class Router(AsyncFirstChatModel):
                 data={"name": model, "known": [c.name for c in self.candidates]},
             )
         return found
+
+
+def _caching(said: Any) -> Caching:
+    if said is None or said in get_args(Caching):
+        found: Caching = said or "use"
+        return found
+    raise InvalidParameterError(
+        f"cache must be use, refresh or bypass, not {said!r}.",
+        data={"parameter": "cache", "value": str(said)},
+    )
