@@ -155,6 +155,10 @@ class ModelSettings(_Section):
     """What the model takes; what is not said is taken from what is known of the model."""
     quality: Share | None = None
     """How good its answers are, from 0 to 1, for the policy `quality`."""
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Requests that all routers of a program may send to it at the same time; unset: no limit."""
+    max_waiting: Annotated[int, Field(ge=0)] = 256
+    """Requests that may wait where `max_concurrency` is reached; one more is refused (NF-244)."""
     local: LocalOptions = LocalOptions()
     """Options for this model alone; what is not set here comes from the section `local`."""
 
