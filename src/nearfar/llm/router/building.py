@@ -114,4 +114,5 @@ def _options(own: RouterSettings) -> RouterOptions:
         stall_s=own.stall_s,
         retries=own.retries,
         midstream=own.midstream,
+        coalesce=own.coalesce,
     )

@@ -25,6 +25,7 @@ from nearfar.llm.screening import Screen
 from .breaker import Health
 from .caller import Caller, calling
 from .candidate import Candidate
+from .flights import flight_key, flights
 from .gates import Request, screened
 from .options import RouterOptions
 from .policies import Policy, priority
@@ -207,6 +208,20 @@ class Router(AsyncFirstChatModel):
         except ContentBlockedError as error:
             error.data["receipt"] = self._receipt(request).to_dict()
             raise
+        if not self.options.coalesce:
+            return self._kept(request, candidates, caching, hold=hold)
+        asked = self._asked(request, candidates)
+        thread = request.thread_id if getattr(self.policy, "sticky", True) else None
+        upstreams = [id(candidate.breaker) for candidate in candidates]
+        own = (self.name, id(self.policy), self.options, upstreams)
+        key = flight_key(request, asked, *own, thread, caching, hold)
+        if key is None:
+            return self._kept(request, candidates, caching, hold=hold)
+        return flights.join(key, lambda: self._kept(request, candidates, caching, hold=hold))
+
+    def _kept(
+        self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
+    ) -> AsyncGenerator[AIMessageChunk, None]:
         if self.responses is None:
             return self._run(request, candidates, hold=hold).chunks()
         return remembered(
