@@ -50,6 +50,7 @@ def taken_down(request: Request, candidates: Sequence[Candidate]) -> dict[str, A
         "tags": sorted(request.tags),
         "label": request.label,
         "priority": request.priority,
+        "compact": request.compact,
         "tokens": request.counted,
         "noted": request.notes,
         "candidates": [_state(candidate) for candidate in candidates],
@@ -173,6 +174,7 @@ class _Recorded(Request):
             tags=frozenset(inputs["tags"]),
             label=inputs["label"],
             priority=inputs["priority"],
+            compact=inputs.get("compact", False),
         )
         self.counted.update(inputs["tokens"])
         self.__dict__["_images"] = inputs["images"]
