@@ -44,6 +44,8 @@ class Request:
     """It may be made shorter for a candidate that it does not fit."""
     shortened: dict[str, Shortened] = field(default_factory=dict, init=False, compare=False)
     """What candidates get instead of the whole conversation, by their names."""
+    cut: dict[str, int | None] = field(default_factory=dict, init=False, compare=False)
+    """The tokens of these; None for one that it cannot be made short enough for."""
     counted: dict[str, int] = field(default_factory=dict, init=False, compare=False)
     """Tokens of the prompt by the names of candidates that were asked for them."""
     notes: list[tuple[str, Any]] = field(default_factory=list, init=False, compare=False)
@@ -71,10 +73,12 @@ class Request:
             return counted[len(messages)] <= limit
 
         found = shortened(self.messages, fits)
-        if found is None:
-            return None
-        self.shortened[candidate.name] = found
-        return counted[len(found.messages)]
+        tokens = None
+        if found is not None:
+            self.shortened[candidate.name] = found
+            tokens = counted[len(found.messages)]
+        self.cut[candidate.name] = tokens
+        return tokens
 
     def noted(self, name: str, take: Callable[[], T]) -> T:
         """What ``take`` gives (plain JSON), written down so that a replay decides by the same."""
@@ -145,6 +149,13 @@ def fit(request: Request, candidate: Candidate) -> str | None:
     if request.options.get("response_format") and takes.json is False:
         return "json: it cannot be held to a format"
     return None if takes.max_input_tokens is None else _length(request, candidate)
+
+
+def goes_on(request: Request, candidate: Candidate) -> bool:
+    """Whether it takes the beginning of the answer; a local model does not where a grammar holds it."""
+    if not candidate.takes.prefill or not candidate.local:
+        return candidate.takes.prefill
+    return not (request.tools or request.options.keys() & {"response_format", "grammar"})
 
 
 def _length(request: Request, candidate: Candidate) -> str | None:
