@@ -70,7 +70,7 @@ def _candidate(
             tool_calling=profile.get("tool_calling"),
             vision=profile.get("image_inputs"),
             json=profile.get("structured_output"),
-            prefill=own.profile.prefill,
+            prefill=_prefill(own, model),
         ),
         breaker=_shared_breaker(name, own, router),
         slots=_shared_slots(name, own),
@@ -80,6 +80,11 @@ def _candidate(
         base_url=own.base_url,
         quality=own.quality,
     )
+
+
+def _prefill(own: ModelSettings, model: BaseChatModel) -> bool:
+    said = own.profile.prefill
+    return bool(getattr(model, "supports_prefill", False)) if said is None else said
 
 
 def _shared_breaker(name: str, model: ModelSettings, router: RouterSettings) -> Breaker:

@@ -48,7 +48,10 @@ class Sent:
         if not self.text:
             self.own_blocks = False
             return list(messages)
-        if prefill and self.text.strip():
+        if not self.text.strip():
+            self._space = self.text  # whatever comes goes on from blanks
+            return list(messages)
+        if prefill:
             self.prefilled = True
             # Providers refuse a prefill that ends in white space; the model writes it again.
             begun = self.text.rstrip()

@@ -27,7 +27,7 @@ from .attempt import Attempt, Limits
 from .breaker import Permit
 from .candidate import Candidate
 from .continuation import Disagreement, Sent
-from .gates import GATES, Request
+from .gates import GATES, Request, goes_on
 from .receipt import Receipt
 from .rendering import rendered
 from .slots import Slots, Ticket
@@ -120,7 +120,7 @@ class Run:
             try:
                 messages = self.sent.begin(
                     rendered(self.request.messages_for(place.candidate), place.candidate.provider),
-                    prefill=place.prefill and place.candidate.takes.prefill,
+                    prefill=place.prefill and goes_on(self.request, place.candidate),
                 )
                 self.receipt.continued |= bool(self.sent.text)
                 async with aclosing(attempt.chunks(messages)) as chunks:
