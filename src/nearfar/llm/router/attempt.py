@@ -16,6 +16,7 @@ from nearfar.llm.reply import ReplyReader, as_chunk
 
 from .candidate import Candidate
 from .gates import Request
+from .rendering import known_tools, tool_name
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Attempt:
         self.limits = limits
         self.reply = ReplyReader(candidate.origin)
         self.first_token_s: float | None = None
+        self.without: list[str] = []
+        """Tools that only another provider has."""
         self.started = time.monotonic()
         self._asked = self.started
 
@@ -94,11 +97,15 @@ class Attempt:
         if not self.request.tools:
             return model, options
         choice = options.pop("tool_choice", None)
+        tools = known_tools(self.request.tools, self.candidate.provider)
+        self.without = [tool_name(tool) for tool in self.request.tools if tool not in tools]
+        if not tools:
+            return model, options
         extra: dict[str, Any] = {} if choice is None else {"tool_choice": choice}
-        bound = model.bind_tools(list(self.request.tools), **extra)
+        bound = model.bind_tools(tools, **extra)
         if isinstance(bound, RunnableBinding) and isinstance(bound.bound, BaseChatModel):
             return bound.bound, {**bound.kwargs, **options}
-        return model, {**options, "tools": list(self.request.tools), **extra}
+        return model, {**options, "tools": tools, **extra}
 
     def _wait_until(self) -> float:
         now = asyncio.get_running_loop().time()

@@ -78,6 +78,8 @@ class Receipt:
             "ended_s": self.elapsed_s(),
             "first_token_s": attempt.first_token_s and round(attempt.first_token_s, 4),
         }
+        if attempt.without:
+            entry["without_tools"] = attempt.without
         if error is not None:
             entry |= {
                 "code": error.code,

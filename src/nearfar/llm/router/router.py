@@ -31,6 +31,7 @@ from .options import RouterOptions
 from .policies import Policy, priority
 from .receipt import Receipt
 from .receipts import Receipts
+from .rendering import is_built_in
 from .replay import counted_too, taken_down
 from .run import Run, admitted
 
@@ -89,7 +90,7 @@ class Router(AsyncFirstChatModel):
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Offer tools to whichever candidate answers; each gets them in its provider's own words."""
-        wire = [convert_to_openai_tool(tool) for tool in tools]
+        wire = [t if is_built_in(t) else convert_to_openai_tool(t) for t in tools]
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(tools=wire, **kwargs)
