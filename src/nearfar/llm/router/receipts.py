@@ -1,6 +1,5 @@
 """The receipts of routers in nearfar.db: the newest, as many as the settings say."""
 
-import json
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -8,6 +7,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from langchain_core.messages import AIMessageChunk
 
 from nearfar.errors import NearfarError
@@ -44,11 +44,12 @@ class Receipts:
 
     def put(self, receipt: Mapping[str, Any]) -> None:
         """Keep a receipt soon; the oldest beyond the limit go."""
-        at = time.time()
+        # Made into text now, and quickly: other processes wait while the thread writes.
+        text = orjson.dumps(receipt, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        row = (receipt["id"], time.time(), receipt["router"], text)
 
         def write(connection: sqlite3.Connection) -> None:
-            text = json.dumps(receipt, ensure_ascii=False, separators=(",", ":"), default=str)
-            connection.execute(_PUT, (receipt["id"], at, receipt["router"], text))
+            connection.execute(_PUT, row)
             connection.execute(_FORGET, (self._keep,))
 
         self._ledger.write_soon(write)
@@ -79,10 +80,10 @@ class Receipts:
         self._ledger.flush()
         values = {"limit": limit, "router": router}
         rows = self._ledger.read(lambda c: c.execute(_LATEST, values).fetchall())
-        return [Kept(at, json.loads(text)) for at, text in rows]
+        return [Kept(at, orjson.loads(text)) for at, text in rows]
 
     def find(self, beginning: str) -> Kept | None:
         """The receipt whose id begins so; None where there is none, or more than one."""
         self._ledger.flush()
         rows = self._ledger.read(lambda c: c.execute(_FIND, {"id": beginning}).fetchall())
-        return Kept(rows[0][0], json.loads(rows[0][1])) if len(rows) == 1 else None
+        return Kept(rows[0][0], orjson.loads(rows[0][1])) if len(rows) == 1 else None
