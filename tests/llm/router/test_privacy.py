@@ -86,6 +86,14 @@ async def test_a_mark_on_any_message_keeps_the_request_near(
     assert (reply.text, far.requests) == ("from near", [])
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_mark_in_the_config_keeps_the_request_near(far: FaultServer, way: Way) -> None:
+    plain = router(far)
+    plain.screen = None
+    reply = await ask(plain.with_config({"metadata": {"private": True}}), way)
+    assert (reply.text, far.requests) == ("from near", [])
+
+
 async def test_a_tools_result_with_personal_data_keeps_the_rest_of_the_talk_near(
     far: FaultServer,
 ) -> None:

@@ -47,6 +47,7 @@ class Caller:
     label: str | None = None
     thread_id: str | None = None
     priority: Priority = "interactive"
+    private: bool = False
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> "Caller":
@@ -65,6 +66,7 @@ class Caller:
             label=None if label is None else str(label),
             thread_id=None if thread is None else str(thread),
             priority="interactive" if given is None else _checked(given),
+            private=bool(options.pop("private", False) or metadata.get("private")),
         )
 
 

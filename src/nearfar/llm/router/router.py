@@ -187,7 +187,7 @@ class Router(AsyncFirstChatModel):
         request = Request(
             messages=messages,
             tools=options.pop("tools", None) or (),
-            private=bool(options.pop("private", False)),
+            private=caller.private,
             options=options,
             tenant=options.pop("tenant", None),
             tags=caller.tags,
