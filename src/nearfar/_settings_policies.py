@@ -128,7 +128,7 @@ def hours(text: str) -> tuple[time, time]:
     """The two ends of "22:00-06:00". Raises ValueError."""
     match = _HOURS.fullmatch(text)
     try:
-        found = [time(*map(int, part.split(":"))) for part in match.groups()] if match else []
+        found = [time.fromisoformat(part.zfill(5)) for part in match.groups()] if match else []
     except ValueError:
         found = []
     if len(found) != 2:

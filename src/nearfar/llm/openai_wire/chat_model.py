@@ -1,9 +1,9 @@
 """The chat model: LangChain's interface over a few hundred bytes of JSON."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Literal
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -17,7 +17,6 @@ from nearfar.errors import BrokenReplyError, ContentFilteredError
 from nearfar.llm.async_first import AsyncFirstChatModel
 from nearfar.llm.faults import Origin
 from nearfar.llm.local.parameters import unknown
-from nearfar.llm.portal import portal
 
 from .client import Endpoint
 from .messages import chunk_of, message_of, to_wire, usage_of
