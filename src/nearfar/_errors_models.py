@@ -286,3 +286,10 @@ class UnknownPriceError(RouterError):
     code = "NF-261"
     exit_code = 2
     default_remedy = "Give the model a price: {input, output} in its settings; 0 if it is free."
+
+
+class ContentBlockedError(RouterError):
+    """The settings say that such a request goes to no model; data: ``categories``, never the words."""
+
+    code = "NF-250"
+    default_remedy = "Ask in another way; `content.actions` in nearfar.yaml says what is blocked."

@@ -3,8 +3,9 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ._settings_policies import PolicyForm, candidates_of
 from ._settings_section import Section
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -53,8 +54,8 @@ class RouterSettings(Section):
 
     candidates: Annotated[list[str], Field(min_length=1)]
     """Names of models, the preferred one first."""
-    policy: str = "priority"
-    """Their order: priority, cost, latency, least_busy, near_first, round_robin, split, or module:function."""
+    policy: PolicyForm = "priority"
+    """Their order: priority, cost, latency, quality, least_busy, near_first, round_robin, split, module:function; or a list, or keys (see routing)."""
     deadline_s: Seconds = 60
     """Seconds that a request may take in all."""
     first_token_s: Seconds = 15
@@ -67,10 +68,19 @@ class RouterSettings(Section):
     """When an upstream that keeps failing is left alone."""
     midstream: Literal["continue", "hold", "error"] = "continue"
     """A fault after tokens went out: go on with whoever can, hold all back until whole, or fail."""
+    coalesce: bool = False
+    """Whether identical requests that are under way at the same time are sent once."""
     cache: str | None = None
     """The name of the cache that answers are kept in; unset: nothing is kept."""
     budget: str | None = None
     """The name of the budget that requests are paid from; unset: nothing is limited."""
+
+    @model_validator(mode="after")
+    def _policy_names_candidates(self) -> "RouterSettings":
+        for name in sorted(candidates_of(self.policy)):
+            if name not in self.candidates:
+                raise ValueError(f"the policy names {name!r}, which is no candidate")
+        return self
 
 
 class CacheSettings(Section):

@@ -42,6 +42,7 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── AllCandidatesFailedError          NF-242  1     each one that was asked failed
     │   ├── DeadlineExceededError             NF-243  1     the request's time is up
     │   ├── RouterBusyError                   NF-244  1     too many requests wait already
+    │   ├── ContentBlockedError               NF-250  1     the rules for unsafe content say no
     │   ├── BudgetExhaustedError              NF-260  4     the budget does not allow the call
     │   └── UnknownPriceError                 NF-261  2     a budget applies, and no price is known
     ├── DocumentError                         NF-300  1
@@ -112,6 +113,7 @@ from ._errors_models import (
     AuthenticationError,
     BrokenReplyError,
     BudgetExhaustedError,
+    ContentBlockedError,
     ContentFilteredError,
     ContextTooLongError,
     ContextWindowError,
@@ -178,6 +180,7 @@ __all__ = [
     "BrokenReplyError",
     "BudgetExhaustedError",
     "ConfigurationError",
+    "ContentBlockedError",
     "ContentFilteredError",
     "ContextTooLongError",
     "ContextWindowError",

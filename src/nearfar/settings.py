@@ -29,6 +29,11 @@ from ._settings_far import (
     RouterSettings,
 )
 from ._settings_places import ModelReference, StorageUrl, WorkflowReference
+from ._settings_policies import PolicySettings, RuleSettings, Share, WhenSettings
+from ._settings_policies import described as described_policy
+from ._settings_policies import hours as policy_hours
+from ._settings_policies import inner as parts_of_policy
+from ._settings_privacy import ContentSettings, PrivacySettings, ReceiptSettings
 from ._settings_problems import explain
 from ._settings_section import Section as _Section
 from ._settings_source import Source, dotted, read
@@ -52,6 +57,7 @@ __all__ = [
     "BreakerSettings",
     "BudgetSettings",
     "CacheSettings",
+    "ContentSettings",
     "DocumentsToolSettings",
     "EmbeddingSettings",
     "FilesToolSettings",
@@ -62,21 +68,29 @@ __all__ = [
     "ModelSettings",
     "Permission",
     "PermissionRule",
+    "PolicySettings",
     "Price",
+    "PrivacySettings",
+    "ReceiptSettings",
     "RetrievalSettings",
     "RouterSettings",
+    "RuleSettings",
     "Settings",
     "Source",
     "SqlToolSettings",
     "StorageSettings",
     "ToolSettings",
     "WebToolSettings",
+    "WhenSettings",
+    "described_policy",
     "dotted",
     "find_file",
     "home",
     "json_schema",
     "load",
     "load_settings",
+    "parts_of_policy",
+    "policy_hours",
     "read_source",
     "resolve",
 ]
@@ -139,6 +153,12 @@ class ModelSettings(_Section):
     """What a million tokens cost; unset: the published price, where there is one."""
     profile: ModelProfile = ModelProfile()
     """What the model takes; what is not said is taken from what is known of the model."""
+    quality: Share | None = None
+    """How good its answers are, from 0 to 1, for the policy `quality`."""
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Requests that all routers of a program may send to it at the same time; unset: no limit."""
+    max_waiting: Annotated[int, Field(ge=0)] = 256
+    """Requests that may wait where `max_concurrency` is reached; one more is refused (NF-244)."""
     local: LocalOptions = LocalOptions()
     """Options for this model alone; what is not set here comes from the section `local`."""
 
@@ -220,6 +240,12 @@ class Settings(_Section):
     """Budgets by name; a router names the one that its requests are paid from."""
     caches: dict[str, CacheSettings] = Field(default={})
     """Caches of answers by name; a router names the one that it uses."""
+    privacy: PrivacySettings = PrivacySettings()
+    """What keeps a request of a router on this machine."""
+    content: ContentSettings = ContentSettings()
+    """Requests of a router that are blocked, or kept near, for what they ask."""
+    receipts: ReceiptSettings = ReceiptSettings()
+    """The receipts of routers."""
     embeddings: dict[str, EmbeddingSettings] = Field(default={})
     """Embedding models by name; the one called `default` is used when no name is given."""
     local: LocalOptions = LocalOptions()

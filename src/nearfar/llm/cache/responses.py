@@ -120,6 +120,17 @@ class ResponseCache(BaseCache):
         """As ``find``, in a thread."""
         return await asyncio.to_thread(self.find, key)
 
+    async def aunseen(self, key: Key) -> Found:
+        """What storing an answer needs, without a look."""
+        wanted = key.context is not None and key.text is not None
+        turn = await asyncio.to_thread(self._turn, key.text or "") if wanted else None
+        return Found(key, turn=turn)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether what it holds stays on this machine."""
+        return True
+
     def keep(
         self, found: Found, answer: Sequence[Generation], *, model: str, candidate: str = ""
     ) -> bool:

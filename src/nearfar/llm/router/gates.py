@@ -1,11 +1,16 @@
 """Gates take candidates out before any byte is sent, each with its reason."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 from langchain_core.messages import BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 
+from nearfar.llm.screening import Screen, told
+
+from .caller import Priority
 from .candidate import Candidate
 
 T = TypeVar("T")
@@ -25,7 +30,15 @@ class Request:
     tools: Sequence[dict[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
+    found: Mapping[str, int] = field(default_factory=dict)
+    """What the screen found: kinds and counts."""
     tags: frozenset[str] = frozenset()
+    """Those of the caller's run."""
+    label: str | None = None
+    """What kind of request it is, in the caller's own word."""
+    thread_id: str | None = None
+    tenant: str | None = None
+    priority: Priority = "interactive"
     counted: dict[str, int] = field(default_factory=dict, init=False, compare=False)
     """Tokens of the prompt by the names of candidates that were asked for them."""
     notes: list[tuple[str, Any]] = field(default_factory=list, init=False, compare=False)
@@ -44,6 +57,11 @@ class Request:
         value = take()
         self.notes.append((name, value))
         return value
+
+    @cached_property
+    def size(self) -> int:
+        """The prompt's tokens by rule of thumb, whoever is asked."""
+        return count_tokens_approximately(self.messages, tools=list(self.tools) or None)
 
     @property
     def reserve(self) -> int:
@@ -68,9 +86,29 @@ Gate = Callable[[Request, Candidate], str | None]
 
 def privacy(request: Request, candidate: Candidate) -> str | None:
     """A private request stays on this machine."""
-    if request.private and not candidate.local:
-        return "private: the request must not leave this machine"
-    return None
+    if not request.private or candidate.local:
+        return None
+    if request.found:
+        return f"private: {told(request.found)} found, the request must not leave this machine"
+    return "private: the request must not leave this machine"
+
+
+def screened(request: Request, screen: Screen | None) -> Request:
+    """The request with what keeps it near: its own mark, one on a message, and what the screen finds.
+
+    Raises ContentBlockedError.
+    """
+    private = request.private or any(
+        message.additional_kwargs.get("private")
+        for message in request.messages
+        if message.additional_kwargs
+    )
+    if screen is not None:
+        finding = screen.look(request.messages, request.tools, request.options)
+        private = private or finding.keep_near
+        if finding.found:
+            return replace(request, private=private, found=finding.found)
+    return request if private is request.private else replace(request, private=True)
 
 
 def fit(request: Request, candidate: Candidate) -> str | None:
