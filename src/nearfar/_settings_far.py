@@ -68,6 +68,8 @@ class RouterSettings(Section):
     """When an upstream that keeps failing is left alone."""
     midstream: Literal["continue", "hold", "error"] = "continue"
     """A fault after tokens went out: go on with whoever can, hold all back until whole, or fail."""
+    compact: bool = False
+    """Whether the oldest turns are left out for a candidate that the conversation does not fit."""
     coalesce: bool = False
     """Whether identical requests that are under way at the same time are sent once."""
     cache: str | None = None

@@ -146,7 +146,7 @@ class ModelSettings(_Section):
     base_url: str | None = None
     """The address of the API; unset: the provider's own. `openai-compatible` needs one."""
     api_key: SecretStr | None = None
-    """The key; unset: the provider's usual environment variable."""
+    """The key, or `keyring`; unset: the provider's environment variable, else the keyring."""
     transport: Literal["lean", "sdk"] = "lean"
     """OpenAI and compatible ones: Nearfar's own client, or the `openai` package."""
     price: Price | None = None

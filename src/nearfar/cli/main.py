@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("nearfar.cli.index", "Build and inspect indexes of documents."),
     "models": ("nearfar.cli.models", "Show the models that can be used."),
     "route": ("nearfar.cli.route", "Ask through a router, and see why it chose what it chose."),
+    "receipts": ("nearfar.cli.receipts", "Show what routers decided, and decide it once more."),
     "costs": ("nearfar.cli.costs", "Show what was used and spent, and where the budgets stand."),
     "cache": ("nearfar.cli.cache", "Show and clear the answers that routers keep."),
     "tools": ("nearfar.cli.tools", "Show what agents can call, and what they may do with it."),

@@ -53,25 +53,25 @@ def pair(
     )
 
 
-async def ask(model: Runnable[Any, AIMessage], way: Way) -> AIMessage:
+async def ask(model: Runnable[Any, AIMessage], way: Way, text: str = "x") -> AIMessage:
     """One request in one of the four ways; streams are merged."""
     if way == "ainvoke":
-        return await model.ainvoke("x")
+        return await model.ainvoke(text)
     if way == "invoke":
-        return await asyncio.to_thread(model.invoke, "x")
+        return await asyncio.to_thread(model.invoke, text)
     if way == "astream":
-        return merged([chunk async for chunk in _all(model)])
-    return await asyncio.to_thread(lambda: merged(list(_stream(model))))
+        return merged([chunk async for chunk in _all(model, text)])
+    return await asyncio.to_thread(lambda: merged(list(_stream(model, text))))
 
 
-async def _all(model: Runnable[Any, AIMessage]) -> AsyncIterator[AIMessageChunk]:
-    async for chunk in model.astream("x"):
+async def _all(model: Runnable[Any, AIMessage], text: str) -> AsyncIterator[AIMessageChunk]:
+    async for chunk in model.astream(text):
         assert isinstance(chunk, AIMessageChunk)
         yield chunk
 
 
-def _stream(model: Runnable[Any, AIMessage]) -> Iterator[AIMessageChunk]:
-    for chunk in model.stream("x"):
+def _stream(model: Runnable[Any, AIMessage], text: str) -> Iterator[AIMessageChunk]:
+    for chunk in model.stream(text):
         assert isinstance(chunk, AIMessageChunk)
         yield chunk
 

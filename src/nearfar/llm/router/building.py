@@ -114,5 +114,6 @@ def _options(own: RouterSettings) -> RouterOptions:
         stall_s=own.stall_s,
         retries=own.retries,
         midstream=own.midstream,
+        compact=own.compact,
         coalesce=own.coalesce,
     )

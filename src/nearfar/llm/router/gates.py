@@ -12,6 +12,7 @@ from nearfar.llm.screening import Screen, told
 
 from .caller import Priority
 from .candidate import Candidate
+from .compaction import Shortened, shortened
 
 T = TypeVar("T")
 DEFAULT_RESERVE = 256
@@ -39,6 +40,12 @@ class Request:
     thread_id: str | None = None
     tenant: str | None = None
     priority: Priority = "interactive"
+    compact: bool = False
+    """It may be made shorter for a candidate that it does not fit."""
+    shortened: dict[str, Shortened] = field(default_factory=dict, init=False, compare=False)
+    """What candidates get instead of the whole conversation, by their names."""
+    cut: dict[str, int | None] = field(default_factory=dict, init=False, compare=False)
+    """The tokens of these; None for one that it cannot be made short enough for."""
     counted: dict[str, int] = field(default_factory=dict, init=False, compare=False)
     """Tokens of the prompt by the names of candidates that were asked for them."""
     notes: list[tuple[str, Any]] = field(default_factory=list, init=False, compare=False)
@@ -51,6 +58,27 @@ class Request:
             found = candidate.count(self.messages, self.tools)
             self.counted[candidate.name] = found
         return found
+
+    def messages_for(self, candidate: Candidate) -> Sequence[BaseMessage]:
+        """The conversation as that candidate gets it."""
+        cut = self.shortened.get(candidate.name)
+        return self.messages if cut is None else cut.messages
+
+    def shorten(self, candidate: Candidate, limit: int) -> int | None:
+        """Tokens of the prompt once it is short enough for the candidate; None: it cannot be."""
+        counted: dict[int, int] = {}  # by the number of messages
+
+        def fits(messages: list[BaseMessage]) -> bool:
+            counted[len(messages)] = candidate.count(messages, self.tools)
+            return counted[len(messages)] <= limit
+
+        found = shortened(self.messages, fits)
+        tokens = None
+        if found is not None:
+            self.shortened[candidate.name] = found
+            tokens = counted[len(found.messages)]
+        self.cut[candidate.name] = tokens
+        return tokens
 
     def noted(self, name: str, take: Callable[[], T]) -> T:
         """What ``take`` gives (plain JSON), written down so that a replay decides by the same."""
@@ -120,12 +148,28 @@ def fit(request: Request, candidate: Candidate) -> str | None:
         return "vision: it cannot see pictures"
     if request.options.get("response_format") and takes.json is False:
         return "json: it cannot be held to a format"
-    if takes.max_input_tokens is None:
-        return None
+    return None if takes.max_input_tokens is None else _length(request, candidate)
+
+
+def goes_on(request: Request, candidate: Candidate) -> bool:
+    """Whether it takes the beginning of the answer; a local model does not where a grammar holds it."""
+    if not candidate.takes.prefill or not candidate.local:
+        return candidate.takes.prefill
+    return not (request.tools or request.options.keys() & {"response_format", "grammar"})
+
+
+def _length(request: Request, candidate: Candidate) -> str | None:
+    window = candidate.takes.max_input_tokens or 0
     needed = request.tokens(candidate) + request.reserve
-    if needed > takes.max_input_tokens:
-        return f"length: {needed} tokens needed with the reply, {takes.max_input_tokens} there"
-    return None
+    if needed <= window:
+        return None
+    said = ""
+    if request.compact:
+        limit = window - request.reserve
+        if request.noted("shortened", lambda: request.shorten(candidate, limit)) is not None:
+            return None
+        said = ", and it cannot be made short enough"
+    return f"length: {needed} tokens needed with the reply, {window} there{said}"
 
 
 GATES: tuple[Gate, ...] = (privacy, fit)

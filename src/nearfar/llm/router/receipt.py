@@ -11,6 +11,7 @@ from nearfar.errors import NearfarError
 
 from .attempt import Attempt
 from .candidate import Candidate
+from .gates import Request
 
 
 @dataclass
@@ -54,10 +55,17 @@ class Receipt:
         for candidate in candidates:
             self.passed_over(candidate, "policy: it leaves this one out")
 
-    def in_order(self, candidates: list[Candidate]) -> None:
-        """The order that the policy chose."""
+    def in_order(self, candidates: list[Candidate], request: Request) -> None:
+        """The order that the policy chose; what was left out of the conversation for a candidate."""
         for place, candidate in enumerate(candidates, 1):
-            entry = {"candidate": candidate.name, "model": candidate.model_id, "place": place}
+            entry: dict[str, Any] = {
+                "candidate": candidate.name,
+                "model": candidate.model_id,
+                "place": place,
+            }
+            cut = request.shortened.get(candidate.name)
+            if cut is not None:
+                entry["dropped"] = {"turns": cut.turns, "messages": cut.dropped}
             self.considered.append(entry)
 
     def tried(self, attempt: Attempt, error: NearfarError | None, verdict: str | None) -> None:

@@ -50,7 +50,9 @@ def taken_down(request: Request, candidates: Sequence[Candidate]) -> dict[str, A
         "tags": sorted(request.tags),
         "label": request.label,
         "priority": request.priority,
+        "compact": request.compact,
         "tokens": request.counted,
+        "cut": request.cut,
         "noted": request.notes,
         "candidates": [_state(candidate) for candidate in candidates],
     }
@@ -173,8 +175,10 @@ class _Recorded(Request):
             tags=frozenset(inputs["tags"]),
             label=inputs["label"],
             priority=inputs["priority"],
+            compact=inputs.get("compact", False),
         )
         self.counted.update(inputs["tokens"])
+        self.cut.update(inputs.get("cut", {}))
         self.__dict__["_images"] = inputs["images"]
         self.__dict__["_size"] = inputs.get("size")
         self.__dict__["_left"] = iter(inputs["noted"])
@@ -189,6 +193,12 @@ class _Recorded(Request):
         if candidate.name not in self.counted:
             raise _missing(f"the prompt's tokens for {candidate.name}")
         return self.counted[candidate.name]
+
+    def shorten(self, candidate: Candidate, limit: int) -> int | None:  # noqa: ARG002  (as the request's)
+        """As it was shortened then."""
+        if candidate.name not in self.cut:
+            raise _missing(f"how the conversation was shortened for {candidate.name}")
+        return self.cut[candidate.name]
 
     def noted(self, name: str, take: Callable[[], T]) -> T:  # noqa: ARG002  (as the request's)
         """As noted then."""

@@ -201,6 +201,7 @@ class Router(AsyncFirstChatModel):
             label=caller.label,
             thread_id=caller.thread_id,
             priority=caller.priority,
+            compact=self.options.compact,
         )
         if self.receipts is None:
             return self._answer(request, candidates, caching, hold=hold)
@@ -267,7 +268,7 @@ class Router(AsyncFirstChatModel):
         counted_too(receipt.inputs, request)
         if len(ordered) < len(able):
             receipt.left_out([c for c in able if c not in ordered])
-        receipt.in_order(ordered)
+        receipt.in_order(ordered, request)
         return Run(
             request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
         )

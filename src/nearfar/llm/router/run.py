@@ -119,7 +119,7 @@ class Run:
             attempt = self._attempt(place, tab)
             try:
                 messages = self.sent.begin(
-                    rendered(self.request.messages, place.candidate.provider),
+                    rendered(self.request.messages_for(place.candidate), place.candidate.provider),
                     prefill=place.prefill and place.candidate.takes.prefill,
                 )
                 self.receipt.continued |= bool(self.sent.text)

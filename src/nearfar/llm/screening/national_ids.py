@@ -11,7 +11,7 @@ _E = r"(?![\w]|[.,-]\d)"
 _DNI = "TRWAGMYFPDXBNJZSQVHLCKE"
 _PASSPORT = re.compile(
     r"\b(?:PASSPORT|REISEPASS|PASSEPORT|PASAPORTE|PASSAPORTO)(?: ?(?:NUMBER|NO|NR|NUMMER|NUMERO|N)\b)?"
-    r"[^\n\w]{0,4}(?:IS |IST |: ?)?(?=[A-Z0-9]{0,9}\d{4})[A-Z0-9]{7,10}\b",
+    r"[^\n\w]{0,4}(?:IS |IST |: ?)?(?=(?:[A-Z]{0,9}\d){3})[A-Z0-9]{7,10}\b",
 )
 _IT_ODD = (
     1,
@@ -135,7 +135,7 @@ _FORMS: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = tuple(
         (rf"{_B}((?:19|20)?\d{{6}}[-+]\d{{4}}){_E}", _digits(_swedish)),
         (_after("CPR(?:-NUMMER|-NR)?|PERSONNUMMER", r"\d{6}-?\d{4}"), _digits(_danish)),
         (rf"{_B}(\d{{6}}[-+A]\d{{3}}[0-9A-FHJ-NPR-Y]){_E}", _finnish),
-        (rf"{_B}([2-9]\d{{3}}(?: \d{{4}}){{2}}){_E}", _digits(verhoeff)),
+        (rf"(?<!\d ){_B}([2-9]\d{{3}}(?: \d{{4}}){{2}})(?! \d){_E}", _digits(verhoeff)),
         (_after("AADHAAR", r"\d{12}"), _digits(verhoeff)),
         (rf"{_B}([A-Z]{{3}}[ABCFGHJLPT][A-Z]\d{{4}}[A-Z]){_E}", bool),
         (_after("SIN|SOCIAL INSURANCE(?: NUMBER)?", r"\d{3}[ -]?\d{3}[ -]?\d{3}"), _digits(luhn)),

@@ -63,7 +63,8 @@ _CALLING_CODES = re.compile(
 _DATE = re.compile(r"\d{1,2}[-./ ]\d{1,2}[-./ ](?:19|20)\d\d")
 _IPV4 = re.compile(r"(?<![\w.])(\d{1,3}(?:\.\d{1,3}){3})(?![\w]|\.\d)")
 _VERSION = re.compile(
-    r"(?:\bv|ver(?:sion)?|release|build|section|rev(?:ision)?|firmware)[ .:=]{0,3}$", re.IGNORECASE
+    r"(?:\bv|ver(?:sion)?|release|build|section|chapter|rev(?:ision)?|firmware)[ .:=]{0,3}$",
+    re.IGNORECASE,
 )
 _IPV6 = re.compile(
     r"(?<![\w:.])(?=[0-9A-Fa-f:]{0,30}\d)([0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})(?![\w:])"
