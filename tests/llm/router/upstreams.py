@@ -13,7 +13,7 @@ from nearfar.llm.router import Candidate, Capabilities, Router, RouterOptions
 from nearfar.settings import ModelSettings
 from nearfar.testing.fault_server import FaultServer
 
-Kind = Literal["lean", "openai", "anthropic"]
+Kind = Literal["lean", "openai", "anthropic", "google", "ollama"]
 Way = Literal["invoke", "stream", "ainvoke", "astream"]
 
 PATIENT = RouterOptions(first_token_s=5, stall_s=5, deadline_s=20)
@@ -27,6 +27,8 @@ def model_on(server: FaultServer, kind: Kind, name: str) -> BaseChatModel:
         "lean": {"provider": "openai-compatible", "base_url": server.openai_url},
         "openai": {"provider": "openai", "base_url": server.openai_url, "transport": "sdk"},
         "anthropic": {"provider": "anthropic", "base_url": server.anthropic_url},
+        "google": {"provider": "google", "base_url": server.url},
+        "ollama": {"provider": "ollama", "base_url": server.url},
     }[kind]
     return cloud_model(name, ModelSettings.model_validate({**common, **own}))
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,12 @@ class Attempt:
     The router reads upstreams as streams even for ``invoke``, so that silence is noticed.
     """
 
-    def __init__(self, candidate: Candidate, request: Request, limits: Limits) -> None:
+    def __init__(
+        self, candidate: Candidate, request: Request, limits: Limits, *, gather: bool = False
+    ) -> None:
+        """``gather``: nobody sees the pieces, and a model that can may put together what it has."""
         self.candidate = candidate
+        self._gather = gather
         self.request = request
         self.limits = limits
         self.reply = ReplyReader(candidate.origin)
@@ -72,10 +77,12 @@ class Attempt:
 
     async def _prepare(self) -> None:
         """Imports and the loading of a model count against the deadline, not as the upstream's silence."""
-        prepare = getattr(self.candidate.model, "aprepare", None)
+        model = self.candidate.model
+        # Asked of the class: pydantic's own way of saying that an instance lacks a name is slow.
+        prepare = getattr(type(model), "aprepare", None)
         if prepare is not None:
             async with asyncio.timeout_at(self.limits.deadline):
-                await prepare()
+                await prepare(model)
         self._asked = time.monotonic()
 
     async def _source(
@@ -83,6 +90,12 @@ class Attempt:
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         model, options = self._bound()
         stop = options.pop("stop", None)
+        gathered = getattr(type(model), "gathered_chunks", None) if self._gather else None
+        if gathered is not None:
+            async with aclosing(gathered(model, messages, stop, options)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
         if _streams(model):
             async for chunk in model._astream(messages, stop=stop, **options):  # noqa: SLF001
                 yield chunk

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -57,7 +58,7 @@ class Candidate:
     first_token_s: float | None = None
     """A moving average over the last requests; None before the first."""
 
-    @property
+    @cached_property
     def model_id(self) -> str:
         """The id of the model, as its upstream calls it."""
         for name in ("model_name", "model"):
@@ -66,7 +67,7 @@ class Candidate:
                 return value
         return self.name
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
         """Whom errors name."""
         key = getattr(self.model, "api_key", None)

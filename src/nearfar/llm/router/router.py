@@ -77,9 +77,17 @@ class Router(AsyncFirstChatModel):
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"] = "nearfar"
-        params["ls_model_name"] = kwargs.get("model") or self.name or "router"
+        # Not from super(), which looks for fields that a router has not, slowly and with each call.
+        params = LangSmithParams(
+            ls_provider="nearfar",
+            ls_model_type="chat",
+            ls_model_name=kwargs.get("model") or self.name or "router",
+        )
+        if stop:
+            params["ls_stop"] = stop
+        for option, name in (("temperature", "ls_temperature"), ("max_tokens", "ls_max_tokens")):
+            if kwargs.get(option) is not None:
+                params[name] = kwargs[option]  # type: ignore[literal-required]  # both are its keys
         return params
 
     def bind_tools(

@@ -253,7 +253,7 @@ class Run:
         place.again = False
         place.candidate.active += 1
         limits = Limits(self.options.first_token_s, self.options.stall_s, self._deadline)
-        return Attempt(place.candidate, tab.request, limits)
+        return Attempt(place.candidate, tab.request, limits, gather=self.sent.hold)
 
     # ------------------------------------------------------------------ judging
 
