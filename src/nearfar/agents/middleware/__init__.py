@@ -1,0 +1,1 @@
+"""Middleware for LangChain's ``create_agent``: plain ``AgentMiddleware`` classes."""
