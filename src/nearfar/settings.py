@@ -28,7 +28,7 @@ from ._settings_far import (
     Price,
     RouterSettings,
 )
-from ._settings_places import ModelReference, StorageUrl, WorkflowReference
+from ._settings_places import FolderPath, ModelReference, StorageUrl, WorkflowReference
 from ._settings_problems import explain
 from ._settings_section import Section as _Section
 from ._settings_source import Source, dotted, read
@@ -63,6 +63,7 @@ __all__ = [
     "Permission",
     "PermissionRule",
     "Price",
+    "PromptSettings",
     "RetrievalSettings",
     "RouterSettings",
     "Settings",
@@ -202,6 +203,13 @@ class StorageSettings(_Section):
     """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
 
 
+class PromptSettings(_Section):
+    """Templates of prompts."""
+
+    folder: FolderPath | None = None
+    """Your own templates; one of the same name goes before the one that comes with Nearfar."""
+
+
 class LogSettings(_Section):
     """What is logged to standard error."""
 
@@ -232,6 +240,8 @@ class Settings(_Section):
     """Workflows by name: `package.module:graph` or `./file.py:graph`."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
+    prompts: PromptSettings = PromptSettings()
+    """Templates of prompts."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
 

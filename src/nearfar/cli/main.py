@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "costs": ("nearfar.cli.costs", "Show what was used and spent, and where the budgets stand."),
     "cache": ("nearfar.cli.cache", "Show and clear the answers that routers keep."),
     "tools": ("nearfar.cli.tools", "Show what agents can call, and what they may do with it."),
+    "prompts": ("nearfar.cli.prompts", "Show, fill in and check the templates of prompts."),
     "doctor": ("nearfar.cli.doctor", "Try everything on this machine and say what to mend."),
     "bench": ("nearfar.cli.bench", "Measure models and retrieval on this machine."),
     "config": ("nearfar.cli.config", "Show and check the configuration."),
