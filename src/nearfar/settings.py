@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from ._settings_agents import AgentLimits, AssistantSettings
 from ._settings_far import (
     BreakerSettings,
     BudgetSettings,
@@ -47,7 +48,9 @@ from .errors import ConfigurationError, StorageError
 
 __all__ = [
     "FILE_NAME",
+    "AgentLimits",
     "ApiSettings",
+    "AssistantSettings",
     "AuditSettings",
     "BreakerSettings",
     "BudgetSettings",
@@ -242,6 +245,8 @@ class Settings(_Section):
     """What agents can call, and what they may do with it."""
     prompts: PromptSettings = PromptSettings()
     """Templates of prompts."""
+    assistant: AssistantSettings = AssistantSettings()
+    """The workflow `assistant`, and `nearfar chat`."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
 
@@ -257,6 +262,8 @@ class Settings(_Section):
                 raise ValueError(f"the router {name!r} names {router.budget!r}, which is no budget")
             if router.cache is not None and router.cache not in self.caches:
                 raise ValueError(f"the router {name!r} names {router.cache!r}, which is no cache")
+        if self.assistant.budget is not None and self.assistant.budget not in self.budgets:
+            raise ValueError(f"assistant names {self.assistant.budget!r}, which is no budget")
         return self
 
     def local_options(self, name: str | None = None) -> LocalOptions:

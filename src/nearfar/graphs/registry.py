@@ -23,7 +23,10 @@ from .loading import load, parse_place
 
 ENTRY_POINT_GROUP = "nearfar.workflows"
 
-BUILT_IN = {"ask": "nearfar.graphs.ask:build_ask"}
+BUILT_IN = {
+    "ask": "nearfar.graphs.ask:build_ask",
+    "assistant": "nearfar.graphs.assistant:build_assistant",
+}
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
