@@ -20,6 +20,7 @@ from .middleware.approval import ApprovalMiddleware
 from .middleware.budget import BudgetMiddleware
 from .middleware.citation import CitationMiddleware
 from .middleware.compaction import CompactionMiddleware
+from .middleware.few_tools import FewToolsMiddleware, is_small
 from .middleware.limits import Limits, LimitsMiddleware
 from .middleware.memory import MemoryMiddleware
 from .middleware.turn import TurnMiddleware
@@ -67,24 +68,29 @@ def create_assistant(
     chosen = _tools(known, own.tools if tools is None else tools, index or own.index)
     store = _store(known, own.memory if memory is None else memory)
     spend = own.budget if budget is None else budget
+    chat = _model(known, own.model if model is None else model)
+    small = is_small(chat)
     chain: list[AgentMiddleware[Any, Any, Any]] = [
         TurnMiddleware(),
         CitationMiddleware(),
         LimitsMiddleware(limits or limits_of(known), on_limit=own.limits.on_limit),
-        *([MemoryMiddleware(known)] if store is not None else []),
+        *([MemoryMiddleware(known, writes=not small)] if store is not None else []),
         *middleware,
         ApprovalMiddleware(known),
+        FewToolsMiddleware(known),
         CompactionMiddleware(),
         *([BudgetMiddleware(spend, known)] if spend is not None else []),
     ]
     told = own.instructions if instructions is None else instructions
+    if told is None:  # a small model would only repeat them
+        told = "" if small else INSTRUCTIONS
     return create_agent(
-        _model(known, own.model if model is None else model),
+        chat,
         chosen,
-        system_prompt=INSTRUCTIONS if told is None else told or None,
+        system_prompt=told or None,
         middleware=chain,
         response_format=response_format,
-        state_schema=AssistantState,
+        state_schema=AssistantState,  # type: ignore[arg-type]  # its type variable is invariant
         checkpointer=checkpointer,
         store=store,
         name=name,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .budget import BudgetMiddleware as BudgetMiddleware
     from .citation import CitationMiddleware as CitationMiddleware
     from .compaction import CompactionMiddleware as CompactionMiddleware
+    from .few_tools import FewToolsMiddleware as FewToolsMiddleware
     from .limits import Limits as Limits
     from .limits import LimitsMiddleware as LimitsMiddleware
     from .memory import MemoryMiddleware as MemoryMiddleware
@@ -26,6 +27,7 @@ __all__ = [
     "BudgetMiddleware",
     "CitationMiddleware",
     "CompactionMiddleware",
+    "FewToolsMiddleware",
     "Limits",
     "LimitsMiddleware",
     "MemoryMiddleware",
@@ -36,6 +38,7 @@ _HOMES = {
     "BudgetMiddleware": ".budget",
     "CitationMiddleware": ".citation",
     "CompactionMiddleware": ".compaction",
+    "FewToolsMiddleware": ".few_tools",
     "Limits": ".limits",
     "LimitsMiddleware": ".limits",
     "MemoryMiddleware": ".memory",

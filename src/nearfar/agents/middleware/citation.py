@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from ._around import AroundModel, Steps, reply_of
 from .limits import STOPPED
 
-_SPACE_AND_MARK = re.compile(r"[ \t]*\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
+_SPACE_AND_MARK = re.compile(r"(?:[ \t]+|(?<![\w)]))\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 _WORD = re.compile(r"\w{3,}")
 _BORNE_OUT = 0.6  # share of the answer's words that a passage must hold to be its source
 _NUDGE = (
@@ -64,7 +64,7 @@ class CitationMiddleware(AroundModel):
     def around_model(self, request: ModelRequest[Any]) -> Steps:
         """Number what the model sees, and check what it says."""
         messages, sources = self._numbered(request.messages)
-        if not sources:
+        if not sources and not self._offered(request):
             response = yield request
             return ExtendedModelResponse(response, Command(update={"citations": []}))
         request = request.override(messages=messages)
@@ -98,6 +98,11 @@ class CitationMiddleware(AroundModel):
         return ExtendedModelResponse(
             response, Command(update={"citations": [sources[n - 1] for n in cited]})
         )
+
+    def _offered(self, request: ModelRequest[Any]) -> bool:
+        """Whether the model can search documents: then a number claims that it did."""
+        names = {getattr(tool, "name", None) for tool in request.tools}
+        return bool(names & self._tools)
 
     def _searched(self, messages: Sequence[AnyMessage]) -> bool:
         """Whether the turn under way found passages."""
