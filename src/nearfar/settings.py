@@ -240,7 +240,7 @@ class Settings(_Section):
     storage: StorageSettings = StorageSettings()
     """Where runs, ledgers and journals are kept."""
     workflows: dict[str, WorkflowReference] = Field(default={})
-    """Workflows by name: `package.module:graph` or `./file.py:graph`."""
+    """Workflows by name: `package.module:graph`, `./file.py:graph` or a crew, `./crew.yaml`."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
     prompts: PromptSettings = PromptSettings()
