@@ -29,6 +29,7 @@ INTERRUPTED = 130
 # Name -> (module with `app`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
     "ask": ("nearfar.cli.ask", "Answer a question from documents, with citations."),
+    "chat": ("nearfar.cli.chat", "Talk with an assistant that has tools and a memory."),
     "run": ("nearfar.cli.run", "Run a workflow: a name, FILE.py:GRAPH or package.module:GRAPH."),
     "index": ("nearfar.cli.index", "Build and inspect indexes of documents."),
     "models": ("nearfar.cli.models", "Show the models that can be used."),

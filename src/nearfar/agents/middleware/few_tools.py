@@ -1,4 +1,4 @@
-"""Helps models too small to choose among many tools: they see the one that is nearest to the question.
+"""Helps models too small for many tools and long talks: they see the tool nearest to the question.
 
 Small are those that say so (nearfar.json: ``"answers": "quote"``). Others are left alone.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from langchain.agents.middleware import ModelRequest
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AnyMessage, HumanMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
@@ -32,7 +32,8 @@ class FewToolsMiddleware(AroundModel):
     """``k`` tools are shown, each with the first sentence of its description.
 
     A question that is near to none gets the tool ``otherwise``, if it is there. A model that must
-    call a certain tool, or has no more than ``k``, sees them as they are.
+    call a certain tool, or has no more than ``k``, sees them as they are. Of the conversation it
+    sees the last ``turns``: earlier ones only lead it astray.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class FewToolsMiddleware(AroundModel):
         settings: Settings | str | Path | None = None,
         *,
         k: int = 1,
+        turns: int = 1,
         otherwise: str = "documents",
         embeddings: Embeddings | None = None,
     ) -> None:
         super().__init__()
         self._settings = resolve(settings)
         self._k = k
+        self._turns = turns
         self._otherwise = otherwise
         self._embeddings = embeddings
         self._chosen: OrderedDict[tuple[str, ...], list[str]] = OrderedDict()
@@ -54,7 +57,10 @@ class FewToolsMiddleware(AroundModel):
         """Choose by the latest message of the user."""
         offered = [tool for tool in request.tools if isinstance(tool, BaseTool)]
         asked = next((m for m in reversed(request.messages) if isinstance(m, HumanMessage)), None)
-        if not is_small(request.model) or request.tool_choice or not offered or asked is None:
+        if not is_small(request.model) or asked is None:
+            return (yield request)
+        request = request.override(messages=_latest(request.messages, self._turns))
+        if request.tool_choice or not offered:
             return (yield request)
         names = self._choose(str(asked.text), offered)
         shown = [_shortened(tool) for tool in offered if tool.name in names]
@@ -89,6 +95,11 @@ class FewToolsMiddleware(AroundModel):
 
             self._embeddings = embeddings(settings=self._settings)
         return self._embeddings
+
+
+def _latest(messages: list[AnyMessage], turns: int) -> list[AnyMessage]:
+    starts = [place for place, m in enumerate(messages) if isinstance(m, HumanMessage)]
+    return messages[starts[-turns:][0] :] if starts else messages
 
 
 def _first_sentence(tool: BaseTool) -> str:
