@@ -40,13 +40,15 @@ def chat(
     Without a terminal each line of standard input is a message. Exit code 3: it waits for a
     person's approval, and the input has ended.
     """
+    from .commands import NAMES
     from .lines import lines
+    from .loop import converse
     from .screen import Screen
-    from .session import Choices, converse
+    from .session import Choices
 
     names = None if tools is None else _names(tools)
     choices = Choices(model=model, tools=names, index=index, user=user)
-    waits = run_async(converse(current_settings(), choices, thread, Screen(), lines()))
+    waits = run_async(converse(current_settings(), choices, thread, Screen(), lines(NAMES)))
     if waits:
         raise typer.Exit(WAITING)
 

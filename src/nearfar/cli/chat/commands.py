@@ -14,7 +14,7 @@ from nearfar.graphs.plain import to_plain
 from nearfar.storage import writing
 
 from .screen import call_line
-from .session import Leave, Session, other_model
+from .session import Leave, Session
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ async def _tools(session: Session, rest: str) -> None:
 
 async def _model(session: Session, rest: str) -> None:
     if rest:
-        other_model(session, rest)
+        session.change(replace(session.choices, model=rest))
     chosen = session.choices.model or session.settings.assistant.model or "the default one"
     known = [*session.settings.routers, *session.settings.models, "builtin"]
     session.screen.text(f"Model: {chosen}. Known: {', '.join(dict.fromkeys(known))}.")

@@ -24,17 +24,11 @@ class Lines(Protocol):
         ...
 
 
-def lines(words: Sequence[str] = ()) -> Lines:
+def lines(words: Sequence[str]) -> Lines:
     """What fits standard input; ``words`` are completed by Tab."""
     if sys.stdin.isatty() and sys.stdout.isatty():
-        return _Editor(words or _commands())
+        return _Editor(words)
     return _Pipe()
-
-
-def _commands() -> Sequence[str]:
-    from .commands import NAMES
-
-    return NAMES
 
 
 class _Editor:
