@@ -26,6 +26,7 @@ ENTRY_POINT_GROUP = "nearfar.workflows"
 BUILT_IN = {
     "ask": "nearfar.graphs.ask:build_ask",
     "assistant": "nearfar.graphs.assistant:build_assistant",
+    "research": "nearfar.graphs.research:build_research",
 }
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
