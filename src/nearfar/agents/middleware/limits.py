@@ -129,6 +129,7 @@ class _Tally:
         return None
 
 
+_counting = threading.Lock()
 _above: ContextVar[tuple[_Tally, ...]] = ContextVar("nearfar_agents_above", default=())
 
 
@@ -161,11 +162,10 @@ class LimitsMiddleware(AroundModel, AroundTool):
         """One step; its calls are counted when they are asked for, before any is made."""
         tally = self._tally(request.state)
         chain = (*_above.get(), tally)
-        stop = _too_deep(chain) or _first_over(chain, steps=1)
+        stop = _too_deep(chain) or _counted(chain, steps=1)
         if stop:
             return self._stop(stop, tally)
         for one in chain:
-            one.steps += 1
             one.begin()
         try:
             response: ModelResponse[Any] = yield _within(request, chain)
@@ -178,13 +178,9 @@ class LimitsMiddleware(AroundModel, AroundTool):
         if reply is not None:
             _pay(chain, reply)
             calls = len(reply.tool_calls)
-            stop = _too_many(chain, calls) or (
-                _first_over(chain, tool_calls=calls) if calls else None
-            )
+            stop = _too_many(chain, calls) or (_counted(chain, tool_calls=calls) if calls else None)
             if stop:
                 return self._stop(stop, tally)
-            for one in chain:
-                one.tool_calls += calls
         return _with(response, tally, None)
 
     def around_tool(self, request: ToolCallRequest) -> Steps:
@@ -250,6 +246,20 @@ def _run_of(state: Any) -> str:
 def _within(request: Any, chain: tuple[_Tally, ...]) -> Any:
     left = [one.limits.time_s - one.elapsed() for one in chain if one.limits.time_s is not None]
     return Within(request, max(0.0, min(left))) if left else request
+
+
+def _counted(chain: tuple[_Tally, ...], steps: int = 0, tool_calls: int = 0) -> Stopped | None:
+    """Count so many more, unless that is too many: then nothing is counted.
+
+    Agents below the same one work at the same time, so looking and counting are one.
+    """
+    with _counting:
+        stop = _first_over(chain, steps=steps, tool_calls=tool_calls)
+        if stop is None:
+            for one in chain:
+                one.steps += steps
+                one.tool_calls += tool_calls
+        return stop
 
 
 def _first_over(chain: tuple[_Tally, ...], **more: int) -> Stopped | None:
