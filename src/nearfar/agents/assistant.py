@@ -20,9 +20,9 @@ from .middleware.approval import ApprovalMiddleware
 from .middleware.budget import BudgetMiddleware
 from .middleware.citation import CitationMiddleware
 from .middleware.compaction import CompactionMiddleware
-from .middleware.few_tools import FewToolsMiddleware, is_small
 from .middleware.limits import Limits, LimitsMiddleware
 from .middleware.memory import MemoryMiddleware
+from .middleware.small import SmallModelMiddleware, is_small
 from .middleware.turn import TurnMiddleware
 from .store import MemoryStore
 
@@ -77,7 +77,7 @@ def create_assistant(
         *([MemoryMiddleware(known, writes=not small)] if store is not None else []),
         *middleware,
         ApprovalMiddleware(known),
-        FewToolsMiddleware(known),
+        SmallModelMiddleware(known),
         CompactionMiddleware(),
         *([BudgetMiddleware(spend, known)] if spend is not None else []),
     ]

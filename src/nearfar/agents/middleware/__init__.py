@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from .budget import BudgetMiddleware as BudgetMiddleware
     from .citation import CitationMiddleware as CitationMiddleware
     from .compaction import CompactionMiddleware as CompactionMiddleware
-    from .few_tools import FewToolsMiddleware as FewToolsMiddleware
     from .limits import Limits as Limits
     from .limits import LimitsMiddleware as LimitsMiddleware
     from .memory import MemoryMiddleware as MemoryMiddleware
+    from .small import SmallModelMiddleware as SmallModelMiddleware
 
 __all__ = [
     "ApprovalMiddleware",
     "BudgetMiddleware",
     "CitationMiddleware",
     "CompactionMiddleware",
-    "FewToolsMiddleware",
     "Limits",
     "LimitsMiddleware",
     "MemoryMiddleware",
+    "SmallModelMiddleware",
 ]
 
 _HOMES = {
@@ -38,10 +38,10 @@ _HOMES = {
     "BudgetMiddleware": ".budget",
     "CitationMiddleware": ".citation",
     "CompactionMiddleware": ".compaction",
-    "FewToolsMiddleware": ".few_tools",
     "Limits": ".limits",
     "LimitsMiddleware": ".limits",
     "MemoryMiddleware": ".memory",
+    "SmallModelMiddleware": ".small",
 }
 
 
