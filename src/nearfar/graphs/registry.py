@@ -26,6 +26,7 @@ ENTRY_POINT_GROUP = "nearfar.workflows"
 BUILT_IN = {
     "ask": "nearfar.graphs.ask:build_ask",
     "assistant": "nearfar.graphs.assistant:build_assistant",
+    "code_review": "nearfar.graphs.code_review:build_code_review",
     "data_report": "nearfar.graphs.data_report:build_data_report",
     "research": "nearfar.graphs.research:build_research",
 }
