@@ -65,7 +65,12 @@ class TestTurns:
             graph = create_assistant(model, [])
             assert graph.invoke({"messages": [HumanMessage("hello")]})["answer"] == "Hi."
             assert asyncio.run(graph.ainvoke({"question": "hello"}))["answer"] == "Hi again."
-        for nothing in ({"question": " "}, {"messages": []}, {"messages": [AIMessage("me")]}):
+        empty: tuple[Any, ...] = (
+            {"question": " "},
+            {"messages": []},
+            {"messages": [AIMessage("me")]},
+        )
+        for nothing in empty:
             with pytest.raises(UsageError):
                 graph.invoke(nothing)
 
@@ -197,10 +202,10 @@ class TestMemory:
     def test_a_model_remembers_when_a_person_agrees_and_forgets(self) -> None:
         store = MemoryStore()
         fact = {"text": "The user's name is Ada."}
-        script = [calls(("remember", fact)), "Noted.", calls(("forget", fact)), "Gone."]
+        script: list[Any] = [calls(("remember", fact)), "Noted.", calls(("forget", fact)), "Gone."]
         with ScriptedChatModel(script) as model:
             graph = create_assistant(model, [], memory=store, checkpointer=InMemorySaver())
-            yes = Command(resume={"decisions": [{"type": "approve"}]})
+            yes: Any = Command(resume={"decisions": [{"type": "approve"}]})
             assert ask(graph, "I am Ada")["__interrupt__"]
             assert Memory(store).all() == []
             assert graph.invoke(yes, CONFIG)["answer"] == "Noted."

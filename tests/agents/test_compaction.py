@@ -1,5 +1,6 @@
 """What is sent fits into the window, and nothing that providers insist on is broken."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -16,13 +17,15 @@ from nearfar.testing import ScriptedChatModel
 from nearfar.tools import mark_as_data
 
 
-def sent_of(messages: list[AnyMessage], limit: int, system: str | None = "Be brief.") -> Any:
+def sent_of(
+    messages: Sequence[AnyMessage | Any], limit: int, system: str | None = "Be brief."
+) -> Any:
     """What a model with so much room is sent."""
     with ScriptedChatModel(["ok"]) as model:
-        agent = create_agent(
+        agent: Any = create_agent(
             model, [], system_prompt=system, middleware=[CompactionMiddleware(limit)]
         )
-        agent.invoke({"messages": messages})
+        agent.invoke({"messages": list(messages)})
     return list(model.calls[0].messages)
 
 
@@ -128,7 +131,7 @@ def test_the_built_in_model_counts_by_itself_and_a_long_talk_fits() -> None:
     messages = [m for n in range(60) for m in turn(n)] + [HumanMessage("Hello")]
     asked = [SystemMessage("s"), HumanMessage("Hello")]
     assert count_tokens(model, asked) == model.get_num_tokens_from_messages(asked)
-    agent = create_agent(model, [], middleware=[CompactionMiddleware()])
+    agent: Any = create_agent(model, [], middleware=[CompactionMiddleware()])
     out = agent.invoke({"messages": messages})
     assert out["messages"][-1].usage_metadata["input_tokens"] <= 2048
     assert len(out["messages"]) == len(messages) + 1  # the thread keeps everything
@@ -137,7 +140,7 @@ def test_the_built_in_model_counts_by_itself_and_a_long_talk_fits() -> None:
 def test_a_model_of_unknown_size_is_left_alone() -> None:
     messages = [m for n in range(40) for m in turn(n)] + [HumanMessage("now")]
     with ScriptedChatModel(["ok"]) as model:
-        agent = create_agent(model, [], middleware=[CompactionMiddleware()])
+        agent: Any = create_agent(model, [], middleware=[CompactionMiddleware()])
         agent.invoke({"messages": messages})
     assert len(model.calls[0].messages) == len(messages)
 

@@ -79,7 +79,7 @@ def test_each_message_of_the_user_begins_a_new_run_and_interrupts_do_not() -> No
         """Ask a person."""
         return str(interrupt("well?"))
 
-    script = [calls(("ask_me", {})), calls(("ask_me", {})), "done"]
+    script: list[Any] = [calls(("ask_me", {})), calls(("ask_me", {})), "done"]
     saver = InMemorySaver()
     tools = (ask_me,)
     config = {"configurable": {"thread_id": "t"}}
@@ -105,7 +105,7 @@ def test_agents_that_call_themselves_are_stopped_by_depth() -> None:
         made = agent(ScriptedChatModel(script), Limits(depth=3), tools)
         return str(made.invoke({"messages": [("user", "go")]})["messages"][-1].text)
 
-    script = [calls(("delegate", {})), "done"]
+    script: list[Any] = [calls(("delegate", {})), "done"]
     tools = (delegate,)
     assert ask(agent(ScriptedChatModel(script), Limits(depth=3), tools))["stopped"] is None
     assert next(deepest) == 4

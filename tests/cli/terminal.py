@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-import pexpect
+import pexpect  # type: ignore[import-untyped]
 import pyte
 
 ROWS, COLUMNS = 60, 100
@@ -29,7 +29,7 @@ class Terminal:
             timeout=limit_s,
         )
         # prompt-toolkit asks a terminal where its cursor is.
-        self._screen.write_process_input = self.child.send
+        self._screen.write_process_input = self.child.send  # type: ignore[method-assign]
 
     def __enter__(self) -> Self:
         return self
