@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "costs": ("nearfar.cli.costs", "Show what was used and spent, and where the budgets stand."),
     "cache": ("nearfar.cli.cache", "Show and clear the answers that routers keep."),
     "tools": ("nearfar.cli.tools", "Show what agents can call, and what they may do with it."),
+    "crew": ("nearfar.cli.crew", "Check and draw crews; run one with `nearfar run CREW.yaml`."),
     "prompts": ("nearfar.cli.prompts", "Show, fill in and check the templates of prompts."),
     "doctor": ("nearfar.cli.doctor", "Try everything on this machine and say what to mend."),
     "bench": ("nearfar.cli.bench", "Measure models and retrieval on this machine."),

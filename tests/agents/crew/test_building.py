@@ -1,5 +1,6 @@
 """A crew is a plain graph: ordered, checked, resumed, reviewed, nested, drawn, and accounted for."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,12 @@ from nearfar.errors import (
     TaskFailedError,
     ToolNotFoundError,
 )
+from nearfar.retrieval import Index
 from nearfar.settings import Settings
 from nearfar.testing import ScriptedChatModel
 
-SETTINGS = Settings()
+ALLOWED = {"permissions": [{"tool": "weigh", "permission": "allow"}]}
+SETTINGS = Settings.model_validate({"tools": ALLOWED})
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 
 
@@ -325,3 +328,34 @@ def test_an_untrusted_input_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     with ScriptedChatModel([reply]) as model:
         result = run(crew, model)
     assert result["tasks"]["find"]["untrusted"] is True
+
+
+def test_a_tool_that_nobody_allowed_waits_for_a_person() -> None:
+    roles = {"a": {"goal": "find", "tools": ["weigh"]}}
+    tasks = {"find": {"description": "Find.", "role": "a"}}
+    with ScriptedChatModel([call("weigh", what="owl"), "3 kg."]) as model:
+        graph = build_crew(
+            crew_of(tasks, roles=roles), model=model, tools={"weigh": weigh}, settings=Settings()
+        ).copy({"checkpointer": InMemorySaver()})
+        waiting = graph.invoke({"topic": "owls"}, THREAD)
+        assert waiting["__interrupt__"][0].value["action_requests"][0]["name"] == "weigh"
+        done = graph.invoke(Command(resume={"decisions": [{"type": "approve"}]}), THREAD)
+    assert done["output"] == "3 kg."
+    assert done["performance"]["total"]["model_calls"] == 2, "the call before the wait counts"
+
+
+def test_with_the_built_in_model_roles_quote_what_documents_and_others_say(tmp_path: Path) -> None:
+    (tmp_path / "kiln.md").write_text(
+        "# Kiln\n\nThe kiln was built in 1962. It burns gas.\n", encoding="utf-8"
+    )
+    Index.open("kiln", create=True).add([tmp_path])
+    roles = {"a": {"goal": "find", "tools": ["documents"]}, "b": {"goal": "write"}}
+    tasks = {
+        "find": {"description": "When was the {{ topic }} built?", "role": "a"},
+        "write": {"description": "When was the {{ topic }} built?", "role": "b"},
+    }
+    result = build_crew(crew_of(tasks, roles=roles), settings=Settings()).invoke({"topic": "kiln"})
+    assert "The kiln was built in 1962." in result["tasks"]["find"]["value"]
+    assert "1962" in result["output"]
+    assert result["performance"]["total"]["cost_usd"] == 0
+    assert result["artifacts"][0]["tool"] == "documents"

@@ -43,7 +43,8 @@ def build_crew(
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """The graph of a crew (or of the file that it stands in), without a checkpointer.
 
-    ``model`` takes the place of the crew's, ``models`` those of roles by name; ``tools`` are
+    Tools that are not Nearfar's ask a person before each call, unless ``tools.permissions`` allow
+    them. ``model`` takes the place of the crew's, ``models`` those of roles by name; ``tools`` are
     further tools by the names that roles use, ``guards`` the functions that ``guard.check`` names.
     Raises CrewDefinitionError, and what a missing model or tool raises.
     """
@@ -64,6 +65,7 @@ def build_crew(
         tools=_tools(plan, tools or {}, resolved),
         checks=checks,
         prompts=library(resolved),
+        settings=resolved,
     )
     build = _hierarchical if plan.process == "hierarchical" else _in_order
     return build(_Nodes(shop))

@@ -55,12 +55,13 @@ class Desk:
 
         what = "the task's name, or what is to be done" if self.open else "what is to be done"
         known: Any = Literal[tuple(others)]
+        so_far: Any = Annotated[list[Any], InjectedState("messages")]
         schema = create_model(
             "Delegate",
             __config__=ConfigDict(extra="forbid"),
             role=(known, Field(description="Who is to do it.")),
             task=(str, Field(description=f"In words that stand by themselves: {what}.")),
-            so_far=(Annotated[list[Any], InjectedState("messages")], Field()),
+            so_far=(so_far, Field()),
         )
         return StructuredTool.from_function(
             run,

@@ -1,23 +1,26 @@
 """How a role does a task: asked, checked, asked again."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.tools import BaseTool
 
 from nearfar.agents.middleware.limits import Limits as RunLimits
 from nearfar.agents.middleware.limits import LimitsMiddleware
+from nearfar.agents.middleware.small import SmallModelMiddleware, is_small
 from nearfar.errors import TaskFailedError
 from nearfar.llm import supports_grammar
 from nearfar.llm.steps import Invoke, Steps
 from nearfar.prompts import Library
+from nearfar.settings import Settings
 
 from .definition import Crew, Task
 from .grammar import Grammar
+from .permitting import CrewApproval
 from .recording import ROLE, TASK, Recorder
 from .results import Check, accepted, artifacts_of, notes_of, untrusted
 from .state import Artifact, Call, Note, Result, by_id
@@ -58,7 +61,7 @@ class Done:
         }
 
 
-ToolsFor = Callable[[Job], list[BaseTool]]
+_READ = "Answer from the passages and cite them."  # the one instruction that small models know
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,12 @@ class Workshop:
     tools: Mapping[str, list[BaseTool]]  # by role
     checks: dict[str, Check]
     prompts: Library
+    settings: Settings
 
     def perform(self, job: Job, more_tools: Sequence[BaseTool] = ()) -> Steps:
         """A generator that returns ``Done``. Raises TaskFailedError when no attempt is accepted."""
         recorder = Recorder()
-        system = self._system(job.role)
+        system = self._system(job)
         agent = self._agent(job, system, more_tools)
         problems: list[str] = []
         said: list[BaseMessage] = []
@@ -133,13 +137,18 @@ class Workshop:
             {k: v for done in below for k, v in done.update()["results"].items()},
         )
 
-    def _system(self, name: str) -> str:
-        role = self.crew.roles[name]
+    def _system(self, job: Job) -> str:
+        """A small model would only repeat what it is told about its role."""
+        if is_small(self.models[job.role]):
+            return _READ if job.results else ""
+        role = self.crew.roles[job.role]
         return self.prompts.get("crew/role").render(
-            role=name, goal=role.goal, instructions=role.instructions
+            role=job.role, goal=role.goal, instructions=role.instructions
         )
 
     def _messages(self, job: Job, feedback: str) -> list[Any]:
+        if is_small(self.models[job.role]):
+            return [HumanMessage(_as_passages(job))]
         results = [
             f"{r['task']} ({r['role']}): {_shown(r) if r['ok'] else 'it did not come out'}"
             for r in job.results
@@ -164,11 +173,15 @@ class Workshop:
         )
         model = self.models[job.role]
         tools = [*self.tools[job.role], *more_tools]
-        middleware: list[Any] = [LimitsMiddleware(bounds, on_limit="error")]
+        middleware: list[Any] = [
+            LimitsMiddleware(bounds, on_limit="error"),
+            CrewApproval(self.settings),
+            SmallModelMiddleware(self.settings),
+        ]
         if job.task.result_schema is not None and not tools and supports_grammar(model):
             middleware.append(Grammar(job.task.result_schema))
         return create_agent(
-            model, tools, system_prompt=system, middleware=middleware, name=job.role
+            model, tools, system_prompt=system or None, middleware=middleware, name=job.role
         )
 
 
@@ -190,6 +203,13 @@ def handed_on(messages: Sequence[BaseMessage]) -> list[Done]:
         for artifact in artifacts
         if isinstance(artifact, dict) and "done" in artifact
     ]
+
+
+def _as_passages(job: Job) -> str:
+    """The form that small models are made for: numbered passages, then what is asked."""
+    done = [_shown(result) for result in job.results if result["ok"]]
+    listed = "\n".join(f"[{n}] {' '.join(text.split())}" for n, text in enumerate(done, 1))
+    return f"{listed}\n\nQuestion: {job.text}" if listed else job.text
 
 
 def _text(messages: Sequence[BaseMessage]) -> str:
