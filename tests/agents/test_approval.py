@@ -117,6 +117,12 @@ def test_a_tool_that_raises_tells_the_model_and_ends_nothing() -> None:
     assert last_tool(out).status == "error"
 
 
+def test_ten_megabytes_of_arguments_are_not_even_shown_to_a_person() -> None:
+    out = start(agent([calls(("send", {"to": "x" * 10_000_000})), "done"], rules()))
+    assert "may have 100,000" in last_tool(out).content
+    assert SENT == []
+
+
 def test_the_tools_of_nearfar_ask_for_themselves_once(tmp_path: Path) -> None:
     settings = Settings.model_validate(
         {"tools": {"files": {"roots": [str(tmp_path)]}}}, context={"base": tmp_path}

@@ -5,16 +5,17 @@ Nearfar's tools ask by themselves, and are passed on untouched. For every other 
 the audit log, and a tool that raises gives the model a message instead of ending the run.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from langchain_core.messages import ToolCall, ToolMessage
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from nearfar.errors import ApprovalRequiredError, NearfarError, ToolDeniedError
+from nearfar.errors import ApprovalRequiredError, NearfarError, ToolDeniedError, ToolLimitError
 from nearfar.settings import Permission, Settings, resolve
 from nearfar.tools import GuardedTool, mark_as_data
 from nearfar.tools.approval import ask
@@ -50,9 +51,11 @@ class ApprovalMiddleware(AroundTool):
         permission: Permission | None = None
         outcome: Outcome = "ok"
         try:
+            self._check_size(arguments)
             permission = self._rule(request.tool.name, arguments)
             if permission == "ask":
                 arguments = self._ask(request, arguments)
+                self._check_size(arguments)
             call: ToolCall = {**request.tool_call, "args": arguments}
             answer = yield request.override(tool_call=call)
             failed = isinstance(answer, ToolMessage) and answer.status == "error"
@@ -67,6 +70,14 @@ class ApprovalMiddleware(AroundTool):
             raise
         self._record(request, arguments, permission, outcome, began)
         return answer
+
+    def _check_size(self, arguments: Mapping[str, Any]) -> None:
+        limit = self._tools.max_argument_chars
+        if (size := len(json.dumps(arguments, ensure_ascii=False, default=str))) > limit:
+            raise ToolLimitError(
+                f"The arguments have {size:,} characters, and may have {limit:,}.",
+                data={"limit": limit},
+            )
 
     def _rule(self, tool: str, arguments: Mapping[str, Any]) -> Permission:
         policy = Policy(tuple(self._tools.permissions), self._defaults.get(tool, self._default))
@@ -108,7 +119,9 @@ class ApprovalMiddleware(AroundTool):
         record(entry, self._tools.audit)
 
 
-def _outcome(error: Exception) -> Literal["denied", "rejected", "error"]:
+def _outcome(error: Exception) -> Outcome:
+    if isinstance(error, ToolLimitError):
+        return "refused"
     if isinstance(error, ToolDeniedError):
         return "rejected" if error.data.get("by") == "person" else "denied"
     return "error"

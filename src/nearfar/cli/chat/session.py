@@ -154,15 +154,15 @@ class Session:
         messages: list[AnyMessage] = state.values.get("messages") or []
         if not state.next or not messages:
             return False
-        done = {m.tool_call_id: m for m in _finished_calls(state)}
         last = max((n for n, m in enumerate(messages) if isinstance(m, AIMessage)), default=-1)
-        answered = {m.tool_call_id for m in messages if isinstance(m, ToolMessage)}
         calls = messages[last].tool_calls if last >= 0 else []  # type: ignore[union-attr]
+        # The state shows results that no checkpoint has yet; put in once more they are kept.
+        known = [m for m in messages if isinstance(m, ToolMessage)]
+        done = {m.tool_call_id: m for m in [*known, *_finished_calls(state)]}
         repairs: list[AnyMessage] = [
             done.get(call["id"] or "")
             or ToolMessage(_UNKNOWN, tool_call_id=call["id"], name=call["name"], status="error")
             for call in calls
-            if call["id"] not in answered
         ]
         said = "".join(heard).strip() or "[stopped]"
         repairs.append(AIMessage(said, response_metadata={"finish_reason": STOPPED}))
