@@ -1,6 +1,7 @@
 """The assistant: the same graph with any model, over threads, approvals, faults and memory."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from pydantic import BaseModel
 import nearfar
 from nearfar.agents import Memory, MemoryStore, create_assistant
 from nearfar.agents.messages import gathered
+from nearfar.cli.main import main
 from nearfar.errors import UsageError
 from nearfar.retrieval import Index
 from nearfar.settings import Settings
 from nearfar.testing import ScriptedChatModel
 from nearfar.testing.fault_server import Fault, FaultServer, Reply, Status, ToolCall
-from tests.conftest import Cli
 
 from .calls import add, calls
 
@@ -117,7 +118,7 @@ class TestTurns:
 
     def test_a_long_thread_does_not_grow_with_its_square(self, tmp_path: Path) -> None:
         sizes = []
-        for turns in (40, 80):
+        for turns in (20, 40):
             path = tmp_path / f"{turns}.db"
             with SqliteSaver.from_conn_string(str(path)) as saver:
                 model = ScriptedChatModel(["answer " * 50] * turns)
@@ -306,18 +307,26 @@ class TestRouter:
         assert run("Thank you")["answer"] == "You are welcome."
 
     def test_on_the_command_line_an_approval_is_exit_code_3_and_can_be_given(
-        self, server: FaultServer, config: Path, cli: Cli
+        self,
+        server: FaultServer,
+        config: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
         call = ToolCall("files_write", {"path": "a.txt", "content": "hello"})
         server.add(Reply("", tool_calls=[call]), Reply("Written."), model="far")
-        given = '{"question": "Write it"}'
-        done = cli("run", "assistant", "--input", "-", "--thread", "w", "--json", input=given)
-        assert done.rc == 3
-        assert done.json["status"] == "waiting"
-        (asked,) = done.json["output"]["__interrupt__"]
+        monkeypatch.chdir(config.parent)
+        Path("in.json").write_text('{"question": "Write it"}', encoding="utf-8")
+
+        def run(*args: str) -> tuple[int, Any]:
+            code = main(["run", "assistant", "--thread", "w", "--json", *args])
+            return code, json.loads(capfd.readouterr().out)
+
+        code, done = run("--input", "in.json")
+        assert (code, done["status"]) == (3, "waiting")
+        (asked,) = done["output"]["__interrupt__"]
         assert asked["value"]["action_requests"][0]["name"] == "files_write"
-        answer = '{"decisions": [{"type": "approve"}]}'
-        done = cli("run", "assistant", "--thread", "w", "--resume", answer, "--json")
-        assert (done.rc, done.json["output"]["answer"]) == (0, "Written.")
-        assert done.json["cost_usd"] > 0
+        code, done = run("--resume", '{"decisions": [{"type": "approve"}]}')
+        assert (code, done["output"]["answer"]) == (0, "Written.")
+        assert done["cost_usd"] > 0
         assert (config.parent / "files" / "a.txt").read_text(encoding="utf-8") == "hello"

@@ -1,14 +1,16 @@
 """`nearfar chat` in a real pseudo-terminal, and through a pipe."""
 
+import io
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nearfar.cli.main import main
 from nearfar.testing.fault_server import Fault, FaultServer, Reply, ToolCall
-from tests.conftest import Cli
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 
@@ -188,27 +190,43 @@ def test_an_approval_outlives_a_killed_chat(place: Path, server: FaultServer) ->
 
 
 class TestPipe:
+    @pytest.fixture
+    def chat(
+        self,
+        place: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> Callable[..., tuple[int, str, str]]:
+        """`nearfar chat` in this process, with lines on its standard input."""
+        monkeypatch.chdir(place)
+
+        def run(said: str, *args: str) -> tuple[int, str, str]:
+            monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+            code = main(["chat", *args])
+            return (code, *capsys.readouterr())
+
+        return run
+
     def test_each_line_is_a_message(
-        self, place: Path, server: FaultServer, cli: Cli, home_folder: Path
+        self, chat: Callable[..., Any], server: FaultServer, home_folder: Path
     ) -> None:
         server.add(Reply("First."), Reply("Second."))
         said = "one\n\ntwo \\\nlines\n/forget thread\n"
-        rc, out, err = cli("chat", "--thread", "p", input=said, cwd=place)
-        assert (rc, err) == (0, "")
-        assert out == "First.\nSecond.\nWhat was said in p is gone.\n"
+        expected = "First.\nSecond.\nWhat was said in p is gone.\n"
+        assert chat(said, "--thread", "p") == (0, expected, "")
         assert sent(server)[-1] == ("user", "two \nlines")
         with sqlite3.connect(home_folder / "nearfar.db") as connection:
             assert connection.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
         connection.close()
 
     def test_an_approval_nobody_gives_waits(
-        self, place: Path, server: FaultServer, cli: Cli
+        self, chat: Callable[..., Any], place: Path, server: FaultServer
     ) -> None:
         call = ToolCall("files_write", {"path": "a.txt", "content": "hello"})
         server.add(Reply("", tool_calls=[call]), Reply("Written."))
-        rc, out, _ = cli("chat", "--thread", "p", input="Write it\n", cwd=place)
+        rc, out, _ = chat("Write it\n", "--thread", "p")
         assert rc == 3
         assert "nearfar chat --thread p" in out
-        rc, out, _ = cli("chat", "--thread", "p", input="y\n", cwd=place)
+        rc, out, _ = chat("y\n", "--thread", "p")
         assert (rc, out.splitlines()[-1]) == (0, "Written.")
         assert (place / "files" / "a.txt").read_text(encoding="utf-8") == "hello"
