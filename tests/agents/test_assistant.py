@@ -215,6 +215,15 @@ class TestMemory:
             assert graph.invoke(yes, CONFIG)["answer"] == "Gone."
         assert Memory(store).all() == []
 
+    def test_what_is_new_is_shown_when_the_same_is_asked_again(self) -> None:
+        store = MemoryStore()
+        with ScriptedChatModel(["Soup.", "Salad."]) as model:
+            graph = create_assistant(model, [], memory=store)
+            ask(graph, "What can I eat?")
+            Memory(store).remember("The user can eat no meat.")
+            ask(graph, "What can I eat?")
+        assert ["no meat" in call.text for call in model.calls] == [False, True]
+
     def test_people_with_strange_names_do_not_meet(self) -> None:
         names = [None, "", "a.b", "a%2Eb", "a/b", "=", "user:"]
         spaces = {Memory(MemoryStore(), user=name).namespace for name in names}

@@ -95,6 +95,15 @@ def test_each_message_of_the_user_begins_a_new_run_and_interrupts_do_not() -> No
     assert out["messages"][-1].text == "hello"
 
 
+def test_runs_of_different_threads_do_not_meet() -> None:
+    """Also where the first messages are equal to the letter, with their ids."""
+    graph = agent(ScriptedChatModel(["hello"] * 9), Limits(steps=1), checkpointer=InMemorySaver())
+    message = {"role": "user", "content": "go", "id": "same"}
+    for thread in range(9):
+        config = {"configurable": {"thread_id": str(thread)}}
+        assert graph.invoke({"messages": [message]}, config)["stopped"] is None
+
+
 def test_agents_that_call_themselves_are_stopped_by_depth() -> None:
     deepest = itertools.count()
 

@@ -7,6 +7,7 @@ that agents which call agents cannot multiply what each may do.
 
 import threading
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -77,7 +78,8 @@ class _Tally:
     """What one run has used; shared by everything of the run that happens in this process."""
 
     limits: Limits
-    run: str = ""
+    run: str  # a number of its own: messages of other threads may have the same ids
+    asked: str
     steps: int = 0
     tool_calls: int = 0
     usd: Decimal = Decimal(0)
@@ -106,6 +108,7 @@ class _Tally:
     def to_state(self) -> dict[str, Any]:
         return {
             "run": self.run,
+            "asked": self.asked,
             "steps": self.steps,
             "tool_calls": self.tool_calls,
             "usd": str(self.usd),
@@ -181,7 +184,7 @@ class LimitsMiddleware(AroundModel, AroundTool):
             stop = _too_many(chain, calls) or (_counted(chain, tool_calls=calls) if calls else None)
             if stop:
                 return self._stop(stop, tally)
-        return _with(response, tally, None)
+        return self._with(response, tally, None)
 
     def around_tool(self, request: ToolCallRequest) -> Steps:
         """What agents below a tool do counts for this one's run."""
@@ -203,19 +206,32 @@ class LimitsMiddleware(AroundModel, AroundTool):
 
     def _tally(self, state: Any) -> _Tally:
         """The run's: the one of this process, else what the thread remembers, else a new one."""
-        run = _run_of(state)
+        asked = _asked(state)
         kept: Mapping[str, Any] = state.get("run_so_far") or {}
+        if kept.get("asked") != asked:  # nothing was done yet for what the user says now
+            return _Tally(self.limits, uuid.uuid4().hex, asked, clock=self._clock)
         with self._lock:
-            if run not in self._runs:
-                tally = _Tally(self.limits, run, clock=self._clock)
-                if kept.get("run") == run:
-                    tally.steps, tally.tool_calls = kept["steps"], kept["tool_calls"]
-                    tally.usd, tally.seconds = Decimal(kept["usd"]), kept["seconds"]
-                self._runs[run] = tally
-                if len(self._runs) > _KEPT:
-                    self._runs.popitem(last=False)
-            self._runs.move_to_end(run)
-            return self._runs[run]
+            tally = self._runs.get(kept["run"])
+            if tally is None:
+                tally = _Tally(self.limits, kept["run"], asked, clock=self._clock)
+                tally.steps, tally.tool_calls = kept["steps"], kept["tool_calls"]
+                tally.usd, tally.seconds = Decimal(kept["usd"]), kept["seconds"]
+                self._keep(tally)
+            self._runs.move_to_end(tally.run)
+            return tally
+
+    def _keep(self, tally: _Tally) -> None:
+        self._runs[tally.run] = tally
+        if len(self._runs) > _KEPT:
+            self._runs.popitem(last=False)
+
+    def _with(
+        self, response: ModelResponse[Any], tally: _Tally, stop: Stopped | None
+    ) -> ExtendedModelResponse[Any]:
+        with self._lock:
+            self._keep(tally)
+        update = {"run_so_far": tally.to_state(), "stopped": stop}
+        return ExtendedModelResponse(response, Command(update=update))
 
     def _stop(self, stop: Stopped, tally: _Tally) -> ExtendedModelResponse[Any]:
         allowed = stop["allowed"] if stop["limit"] in ("time_s", "usd") else int(stop["allowed"])
@@ -226,18 +242,11 @@ class LimitsMiddleware(AroundModel, AroundTool):
             )
         metadata = {"finish_reason": STOPPED, "provider": "nearfar"}
         answer = AIMessage(text, response_metadata=metadata)
-        return _with(ModelResponse(result=[answer]), tally, stop)
+        return self._with(ModelResponse(result=[answer]), tally, stop)
 
 
-def _with(
-    response: ModelResponse[Any], tally: _Tally, stop: Stopped | None
-) -> ExtendedModelResponse[Any]:
-    update = {"run_so_far": tally.to_state(), "stopped": stop}
-    return ExtendedModelResponse(response, Command(update=update))
-
-
-def _run_of(state: Any) -> str:
-    """A run is told by the user's latest message."""
+def _asked(state: Any) -> str:
+    """The user's latest message: with the next one a new run begins."""
     messages = state.get("messages") or []
     last = next((m for m in reversed(messages) if isinstance(m, HumanMessage)), None)
     return str(last.id) if last is not None else ""

@@ -14,7 +14,7 @@ from nearfar.tools import mark_as_data
 
 from ._around import AroundModel, Steps, Wait
 
-_KEPT = 256  # turns whose memories are at hand, so that each step of a turn sees the same
+_KEPT = 256  # texts
 
 
 class MemoryMiddleware(AroundModel):
@@ -46,20 +46,23 @@ class MemoryMiddleware(AroundModel):
         if store is None or asked is None or not str(asked.text).strip():
             return (yield request)
         memory = Memory.of(store, get_config())
-        turn = "/".join((*memory.namespace, str(asked.id)))
-        if turn not in self._shown:
-            query = str(asked.text)
-            found = yield Wait(lambda: store.asearch(memory.namespace, query=query, limit=self._k))
-            near = [one for one in ranked(found) if (one.score or 0) >= self._min_score]
-            self._shown[turn] = _block(near)
-            if len(self._shown) > _KEPT:
-                self._shown.popitem(last=False)
-        block = self._shown[turn]
+        query = str(asked.text)
+        found = yield Wait(lambda: store.asearch(memory.namespace, query=query, limit=self._k))
+        block = self._block([one for one in ranked(found) if (one.score or 0) >= self._min_score])
         if not block:
             return (yield request)
         messages = list(request.messages)
         messages[place] = _with(block, asked)
         return (yield request.override(messages=messages))
+
+    def _block(self, found: list[Remembered]) -> str:
+        """The same text for the same memories, so that a model's cache of the prompt holds."""
+        text = "\n".join(f"- {one.text}" for one in found)
+        if text and text not in self._shown:
+            self._shown[text] = mark_as_data(text, "what you know of the user")
+            if len(self._shown) > _KEPT:
+                self._shown.popitem(last=False)
+        return self._shown.get(text, "")
 
 
 def _latest(messages: list[AnyMessage]) -> tuple[int, HumanMessage | None]:
@@ -68,12 +71,6 @@ def _latest(messages: list[AnyMessage]) -> tuple[int, HumanMessage | None]:
         if isinstance(message, HumanMessage):
             return place, message
     return -1, None
-
-
-def _block(found: list[Remembered]) -> str:
-    if not found:
-        return ""
-    return mark_as_data("\n".join(f"- {one.text}" for one in found), "what you know of the user")
 
 
 def _with(block: str, message: HumanMessage) -> HumanMessage:
