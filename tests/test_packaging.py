@@ -71,6 +71,13 @@ class TestArchives:
         assert names - in_wheel == set()
         assert {f"src/{name}" for name in names} - in_sdist == set()
 
+    def test_both_hold_every_prompt(self, archives: tuple[set[str], set[str]]) -> None:
+        in_wheel, in_sdist = archives
+        folder = ROOT / "src" / "nearfar" / "prompts" / "templates"
+        names = {path.relative_to(ROOT / "src").as_posix() for path in folder.rglob("*.md")}
+        assert names - in_wheel == set()
+        assert {f"src/{name}" for name in names} - in_sdist == set()
+
     def test_both_hold_licence_and_readme(self, archives: tuple[set[str], set[str]]) -> None:
         in_wheel, in_sdist = archives
         assert {"README.md", "LICENSE", "NOTICE", "pyproject.toml"} <= in_sdist
@@ -82,7 +89,9 @@ class TestArchives:
         tops = {name.partition("/")[0] for name in in_wheel}
         assert all(top == "nearfar" or top.endswith(".dist-info") for top in tops)
         assert not {
-            name for name in in_sdist if name.split("/")[0] in ("tests", "agents", "llm", "graphs", "tools")
+            name
+            for name in in_sdist
+            if name.split("/")[0] in ("tests", "agents", "llm", "graphs", "tools")
         }
 
 

@@ -13,7 +13,7 @@ from nearfar.graphs.data_report import IMPOSSIBLE, build_data_report
 from nearfar.graphs.figures import told, unfounded
 from nearfar.graphs.queries import build_query
 from nearfar.graphs.registry import workflow
-from nearfar.graphs.tables import Column, Table, markdown
+from nearfar.graphs.tables import Column, Table, _with_numbers, markdown
 from nearfar.settings import Settings
 from nearfar.testing import ScriptedChatModel
 from nearfar.testing.fault_server import FaultServer, Reply, SeenRequest
@@ -210,3 +210,9 @@ def test_only_numbers_of_the_rows_are_founded(text: str, wrong: list[str]) -> No
 def test_text_of_no_rows_says_so() -> None:
     assert "no such rows" in told("total of x", ["total"], [[None]])
     assert markdown(["a|b"], [["c\nd"]]).splitlines()[2] == "| c d |"
+
+
+def test_decimals_become_numbers_and_codes_stay_text() -> None:
+    rows = [["2023", "120.00", "01234"], ["2024", "7", "56789"]]
+    assert _with_numbers(rows) == [["2023", 120.0, "01234"], ["2024", 7, "56789"]]
+    assert _with_numbers([["240.50"]]) == [[240.5]]

@@ -17,6 +17,8 @@ from nearfar.tools import tool
 from .team import Said, call_as
 
 _NUMBER = re.compile(r"int|real|floa|doub|num|dec|money|serial", re.IGNORECASE)
+_DECIMAL = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d+)?")  # no leading zeros: those are codes
+_FRACTION = re.compile(r"-?(?:0|[1-9]\d{0,17})\.\d+")
 _TIME = re.compile(r"date|time", re.IGNORECASE)
 _TIME_NAME = re.compile(r"(?:^|_)(?:date|day|time|when|on|at)(?:$|_)", re.IGNORECASE)
 
@@ -81,7 +83,7 @@ class Database:
         if not isinstance(reply, ToolMessage) or reply.status == "error":
             return Rows([], [], problem=str(getattr(reply, "text", reply)))
         data = reply.artifact["data"]
-        return Rows(data["columns"], data["rows"], data["more"])
+        return Rows(data["columns"], _with_numbers(data["rows"]), data["more"])
 
     def tables(self) -> Steps:
         """A generator that returns the tables. Raises UsageError where they cannot be read."""
@@ -101,6 +103,30 @@ class Database:
             made = tuple(Column(str(one[1]), str(one[2] or "")) for one in columns.rows)
             found.append(Table(name, made))
         return found
+
+
+def _with_numbers(rows: list[list[Any]]) -> list[list[Any]]:
+    """Exact decimals come as text; as numbers they can be compared and drawn.
+
+    A first column of whole numbers beside others stays text: it holds labels (years, codes).
+    """
+    width = len(rows[0]) if rows else 0
+    chosen = []
+    for place in range(width):
+        cells = [row[place] for row in rows if row[place] is not None]
+        pattern = _DECIMAL if place or width == 1 else _FRACTION
+        if cells and all(isinstance(cell, str) and pattern.fullmatch(cell) for cell in cells):
+            chosen.append(place)
+    if not chosen:
+        return rows
+    return [
+        [_number(c) if place in chosen and c is not None else c for place, c in enumerate(row)]
+        for row in rows
+    ]
+
+
+def _number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
 
 
 def _urls(name: str | None, settings: Settings) -> dict[str, str]:
