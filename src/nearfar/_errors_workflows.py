@@ -28,3 +28,10 @@ class WorkflowFailedError(WorkflowError):
     """A step of the workflow raised; data: ``workflow``, ``step``."""
 
     code = "NF-503"
+
+
+class AgentLimitError(WorkflowError):
+    """An agent came to a limit of its run; data: ``limit`` (its name), ``allowed``, ``reached``."""
+
+    code = "NF-550"
+    default_remedy = "Ask for less at a time, or raise the named limit of the agent."

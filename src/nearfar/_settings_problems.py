@@ -40,7 +40,7 @@ _WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
-    "string_pattern_mismatch": "must be written as package.module:name or ./file.py:name",
+    "string_pattern_mismatch": "must be written as package.module:name, ./file.py:name or ./crew.yaml",
     "finite_number": "must be a finite number",
     "value_error": "{error}",
     "missing": "must be given",

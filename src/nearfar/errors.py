@@ -66,7 +66,15 @@ programs: sizes, names, paths; never a secret and never the user's text).
     ├── WorkflowError                         NF-500  1
     │   ├── WorkflowNotFoundError             NF-501  2
     │   ├── WorkflowInputError                NF-502  2
-    │   └── WorkflowFailedError               NF-503  1
+    │   ├── WorkflowFailedError               NF-503  1
+    │   ├── AgentLimitError                   NF-550  1     steps, calls, depth, time or money of a run
+    │   ├── CrewDefinitionError               NF-580  2
+    │   ├── TaskFailedError                   NF-581  1     a crew's task did not come out right
+    │   └── DelegationLimitError              NF-582  1
+    ├── PromptError                           NF-570  1
+    │   ├── PromptNotFoundError               NF-571  2
+    │   ├── PromptFileError                   NF-572  2
+    │   └── PromptVariableError               NF-573  2
     └── ToolError                             NF-600  1
         ├── ToolNotFoundError                 NF-601  2
         ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
@@ -144,6 +152,15 @@ from ._errors_models import (
     UpstreamNotFoundError,
     UpstreamTimeoutError,
 )
+from ._errors_prompts import (
+    CrewDefinitionError,
+    DelegationLimitError,
+    PromptError,
+    PromptFileError,
+    PromptNotFoundError,
+    PromptVariableError,
+    TaskFailedError,
+)
 from ._errors_storage import (
     DatabaseError,
     DiskFullError,
@@ -165,6 +182,7 @@ from ._errors_tools import (
     UrlRefusedError,
 )
 from ._errors_workflows import (
+    AgentLimitError,
     WorkflowError,
     WorkflowFailedError,
     WorkflowInputError,
@@ -173,6 +191,7 @@ from ._errors_workflows import (
 
 __all__ = [
     "DOCS_PAGE",
+    "AgentLimitError",
     "AllCandidatesFailedError",
     "ApiDescriptionError",
     "ApprovalRequiredError",
@@ -184,8 +203,10 @@ __all__ = [
     "ContentFilteredError",
     "ContextTooLongError",
     "ContextWindowError",
+    "CrewDefinitionError",
     "DatabaseError",
     "DeadlineExceededError",
+    "DelegationLimitError",
     "DiskFullError",
     "DocumentError",
     "DocumentNotFoundError",
@@ -215,6 +236,10 @@ __all__ = [
     "NoCandidateError",
     "NoDocumentsError",
     "NoProviderError",
+    "PromptError",
+    "PromptFileError",
+    "PromptNotFoundError",
+    "PromptVariableError",
     "QuotaExhaustedError",
     "RateLimitedError",
     "RejectedRequestError",
@@ -223,6 +248,7 @@ __all__ = [
     "RouterError",
     "SchemaVersionError",
     "StorageError",
+    "TaskFailedError",
     "ToolDeniedError",
     "ToolError",
     "ToolFailedError",

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from ._settings_agents import AgentLimits, AssistantSettings
 from ._settings_far import (
     BreakerSettings,
     BudgetSettings,
@@ -28,7 +29,7 @@ from ._settings_far import (
     Price,
     RouterSettings,
 )
-from ._settings_places import ModelReference, StorageUrl, WorkflowReference
+from ._settings_places import FolderPath, ModelReference, StorageUrl, WorkflowReference
 from ._settings_policies import PolicySettings, RuleSettings, Share, WhenSettings
 from ._settings_policies import described as described_policy
 from ._settings_policies import hours as policy_hours
@@ -52,7 +53,9 @@ from .errors import ConfigurationError, StorageError
 
 __all__ = [
     "FILE_NAME",
+    "AgentLimits",
     "ApiSettings",
+    "AssistantSettings",
     "AuditSettings",
     "BreakerSettings",
     "BudgetSettings",
@@ -71,6 +74,7 @@ __all__ = [
     "PolicySettings",
     "Price",
     "PrivacySettings",
+    "PromptSettings",
     "ReceiptSettings",
     "RetrievalSettings",
     "RouterSettings",
@@ -222,6 +226,13 @@ class StorageSettings(_Section):
     """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
 
 
+class PromptSettings(_Section):
+    """Templates of prompts."""
+
+    folder: FolderPath | None = None
+    """Your own templates; one of the same name goes before the one that comes with Nearfar."""
+
+
 class LogSettings(_Section):
     """What is logged to standard error."""
 
@@ -255,9 +266,13 @@ class Settings(_Section):
     storage: StorageSettings = StorageSettings()
     """Where runs, ledgers and journals are kept."""
     workflows: dict[str, WorkflowReference] = Field(default={})
-    """Workflows by name: `package.module:graph` or `./file.py:graph`."""
+    """Workflows by name: `package.module:graph`, `./file.py:graph` or a crew, `./crew.yaml`."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
+    prompts: PromptSettings = PromptSettings()
+    """Templates of prompts."""
+    assistant: AssistantSettings = AssistantSettings()
+    """The workflow `assistant`, and `nearfar chat`."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
 
@@ -273,6 +288,8 @@ class Settings(_Section):
                 raise ValueError(f"the router {name!r} names {router.budget!r}, which is no budget")
             if router.cache is not None and router.cache not in self.caches:
                 raise ValueError(f"the router {name!r} names {router.cache!r}, which is no cache")
+        if self.assistant.budget is not None and self.assistant.budget not in self.budgets:
+            raise ValueError(f"assistant names {self.assistant.budget!r}, which is no budget")
         return self
 
     def local_options(self, name: str | None = None) -> LocalOptions:

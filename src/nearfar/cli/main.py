@@ -29,6 +29,7 @@ INTERRUPTED = 130
 # Name -> (module with `app`, one line of help).
 COMMANDS: dict[str, tuple[str, str]] = {
     "ask": ("nearfar.cli.ask", "Answer a question from documents, with citations."),
+    "chat": ("nearfar.cli.chat", "Talk with an assistant that has tools and a memory."),
     "run": ("nearfar.cli.run", "Run a workflow: a name, FILE.py:GRAPH or package.module:GRAPH."),
     "index": ("nearfar.cli.index", "Build and inspect indexes of documents."),
     "models": ("nearfar.cli.models", "Show the models that can be used."),
@@ -37,6 +38,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "costs": ("nearfar.cli.costs", "Show what was used and spent, and where the budgets stand."),
     "cache": ("nearfar.cli.cache", "Show and clear the answers that routers keep."),
     "tools": ("nearfar.cli.tools", "Show what agents can call, and what they may do with it."),
+    "crew": ("nearfar.cli.crew", "Check and draw crews; run one with `nearfar run CREW.yaml`."),
+    "prompts": ("nearfar.cli.prompts", "Show, fill in and check the templates of prompts."),
     "doctor": ("nearfar.cli.doctor", "Try everything on this machine and say what to mend."),
     "bench": ("nearfar.cli.bench", "Measure models and retrieval on this machine."),
     "config": ("nearfar.cli.config", "Show and check the configuration."),

@@ -35,7 +35,7 @@ def run(
     context: typer.Context,
     workflow: Annotated[
         str | None,
-        typer.Argument(help="A name, FILE.py:ATTRIBUTE or package.module:ATTRIBUTE."),
+        typer.Argument(help="A name, FILE.py:ATTRIBUTE, package.module:ATTRIBUTE or CREW.yaml."),
     ] = None,
     *,
     input_file: Annotated[

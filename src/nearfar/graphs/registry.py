@@ -23,7 +23,13 @@ from .loading import load, parse_place
 
 ENTRY_POINT_GROUP = "nearfar.workflows"
 
-BUILT_IN = {"ask": "nearfar.graphs.ask:build_ask"}
+BUILT_IN = {
+    "ask": "nearfar.graphs.ask:build_ask",
+    "assistant": "nearfar.graphs.assistant:build_assistant",
+    "code_review": "nearfar.graphs.code_review:build_code_review",
+    "data_report": "nearfar.graphs.data_report:build_data_report",
+    "research": "nearfar.graphs.research:build_research",
+}
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -121,6 +127,8 @@ def find(reference: str, settings: Settings | str | Path | None = None) -> Workf
     if reference in installed:
         point = installed[reference]
         return Workflow(reference, "package", point.value, lambda: _from_package(point))
+    if _is_crew(reference):
+        return _placed(reference, reference, "file")
     place = parse_place(reference)
     if place is not None:
         return _placed(reference, reference, "file" if place.is_file else "module")
@@ -134,15 +142,32 @@ def workflow(name: str, *, settings: Settings | str | Path | None = None) -> Gra
 
 
 def _placed(name: str, reference: str, origin: str) -> Workflow:
+    if _is_crew(reference):
+        return Workflow(name, origin, reference, lambda: _crew(reference))
     place = parse_place(reference)
     if place is None:
         raise WorkflowNotFoundError(
-            f"The workflow {name!r} stands for {reference!r}, which is neither FILE.py:ATTRIBUTE "
-            "nor package.module:ATTRIBUTE.",
+            f"The workflow {name!r} stands for {reference!r}, which is none of FILE.py:ATTRIBUTE, "
+            "package.module:ATTRIBUTE and CREW.yaml.",
             remedy="Mend the entry under `workflows` in nearfar.yaml.",
             data={"name": name, "known": []},
         )
     return Workflow(name, origin, str(place), lambda: load(place))
+
+
+def _is_crew(reference: str) -> bool:
+    return reference.lower().endswith((".yaml", ".yml"))
+
+
+def _crew(file: str) -> Callable[..., Any]:
+    """A function that makes the graph of the crew in that file."""
+
+    def build(settings: Settings | None = None) -> Graph:
+        from nearfar.agents.crew import build_crew
+
+        return build_crew(file, settings=settings)
+
+    return build
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -168,6 +193,6 @@ def _unknown(reference: str, settings: Settings) -> WorkflowNotFoundError:
     guess = f"Did you mean {near[0]}? " if near else ""
     return WorkflowNotFoundError(
         f"There is no workflow {reference!r}.",
-        remedy=f"{guess}Known: {', '.join(known)}; or name FILE.py:ATTRIBUTE.",
+        remedy=f"{guess}Known: {', '.join(known)}; or name FILE.py:ATTRIBUTE or CREW.yaml.",
         data={"name": reference, "known": known},
     )
