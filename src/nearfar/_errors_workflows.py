@@ -28,3 +28,69 @@ class WorkflowFailedError(WorkflowError):
     """A step of the workflow raised; data: ``workflow``, ``step``."""
 
     code = "NF-503"
+
+
+class RunNotFoundError(WorkflowError):
+    """No run of that id; data: ``run_id``."""
+
+    code = "NF-504"
+    exit_code = 2
+    default_remedy = "`nearfar runs list` shows the runs."
+
+
+class LeaseLostError(WorkflowError):
+    """The thread was taken over by another writer; nothing was written. data: ``thread_id``."""
+
+    code = "NF-505"
+    default_remedy = "The run goes on elsewhere: `nearfar runs list` shows it."
+
+
+class RunConflictError(WorkflowError):
+    """The idempotency key stands for a run with another body; data: ``run_id``."""
+
+    code = "NF-506"
+    exit_code = 2
+    default_remedy = "Use a new key for a new request."
+
+
+class RunStateError(WorkflowError):
+    """The run cannot do that in its present state; data: ``run_id``, ``status``."""
+
+    code = "NF-507"
+    exit_code = 2
+    default_remedy = "`nearfar runs show ID` says what the run is doing."
+
+
+class ThreadBusyError(WorkflowError):
+    """Another run of the thread must end first; data: ``thread_id``, ``run_id``."""
+
+    code = "NF-508"
+
+
+class RunCancelledError(WorkflowError):
+    """The run was cancelled; data: ``run_id``."""
+
+    code = "NF-509"
+
+
+class PoisonedRunError(WorkflowError):
+    """The program died again and again at the same step of this run; data: ``run_id``."""
+
+    code = "NF-511"
+    default_remedy = (
+        "Look for a step that ends the process or takes all memory; then resume the run."
+    )
+
+
+class AnswerExpiredError(WorkflowError):
+    """Nobody answered the run in time; data: ``run_id``."""
+
+    code = "NF-512"
+    default_remedy = "`nearfar runs resume ID` asks again."
+
+
+class UnstorableValueError(WorkflowError):
+    """An input or a state holds a value that cannot be kept; data: ``type``."""
+
+    code = "NF-513"
+    default_remedy = "Keep plain values, messages, dataclasses and pydantic models in the state."

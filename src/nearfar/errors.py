@@ -63,7 +63,16 @@ programs: sizes, names, paths; never a secret and never the user's text).
     ├── WorkflowError                         NF-500  1
     │   ├── WorkflowNotFoundError             NF-501  2
     │   ├── WorkflowInputError                NF-502  2
-    │   └── WorkflowFailedError               NF-503  1
+    │   ├── WorkflowFailedError               NF-503  1
+    │   ├── RunNotFoundError                  NF-504  2
+    │   ├── LeaseLostError                    NF-505  1     another writer has the thread
+    │   ├── RunConflictError                  NF-506  2     same key, other body
+    │   ├── RunStateError                     NF-507  2     not in its present state
+    │   ├── ThreadBusyError                   NF-508  1     another run of the thread comes first
+    │   ├── RunCancelledError                 NF-509  1
+    │   ├── PoisonedRunError                  NF-511  1     the program died at it again and again
+    │   ├── AnswerExpiredError                NF-512  1     nobody answered in time
+    │   └── UnstorableValueError              NF-513  1     a value that cannot be kept
     └── ToolError                             NF-600  1
         ├── ToolNotFoundError                 NF-601  2
         ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
@@ -159,6 +168,15 @@ from ._errors_tools import (
     UrlRefusedError,
 )
 from ._errors_workflows import (
+    AnswerExpiredError,
+    LeaseLostError,
+    PoisonedRunError,
+    RunCancelledError,
+    RunConflictError,
+    RunNotFoundError,
+    RunStateError,
+    ThreadBusyError,
+    UnstorableValueError,
     WorkflowError,
     WorkflowFailedError,
     WorkflowInputError,
@@ -168,6 +186,7 @@ from ._errors_workflows import (
 __all__ = [
     "DOCS_PAGE",
     "AllCandidatesFailedError",
+    "AnswerExpiredError",
     "ApiDescriptionError",
     "ApprovalRequiredError",
     "AuthenticationError",
@@ -197,6 +216,7 @@ __all__ = [
     "IndexNotFoundError",
     "InternalError",
     "InvalidParameterError",
+    "LeaseLostError",
     "LockedError",
     "MetadataError",
     "MissingPackageError",
@@ -208,12 +228,18 @@ __all__ = [
     "NoCandidateError",
     "NoDocumentsError",
     "NoProviderError",
+    "PoisonedRunError",
     "QuotaExhaustedError",
     "RateLimitedError",
     "RejectedRequestError",
     "RouterError",
+    "RunCancelledError",
+    "RunConflictError",
+    "RunNotFoundError",
+    "RunStateError",
     "SchemaVersionError",
     "StorageError",
+    "ThreadBusyError",
     "ToolDeniedError",
     "ToolError",
     "ToolFailedError",
@@ -224,6 +250,7 @@ __all__ = [
     "UnknownKeyError",
     "UnknownPriceError",
     "UnreadableDocumentError",
+    "UnstorableValueError",
     "UnsupportedFormatError",
     "UnsupportedInputError",
     "UnsupportedSchemaError",
