@@ -59,7 +59,10 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── DiskFullError                     NF-401  1
     │   ├── DatabaseError                     NF-402  1
     │   ├── SchemaVersionError                NF-403  1     written by a newer Nearfar
-    │   └── LockedError                       NF-404  1     another program holds the lock
+    │   ├── LockedError                       NF-404  1     another program holds the lock
+    │   └── CheckpointDataError               NF-406  1     a row of a checkpoint cannot be read
+    │       ├── CheckpointTypeError           NF-407  1     a class that it may not hold
+    │       └── EncryptionError               NF-408  1     a row that does not fit the key
     ├── WorkflowError                         NF-500  1
     │   ├── WorkflowNotFoundError             NF-501  2
     │   ├── WorkflowInputError                NF-502  2
@@ -148,8 +151,11 @@ from ._errors_models import (
     UpstreamTimeoutError,
 )
 from ._errors_storage import (
+    CheckpointDataError,
+    CheckpointTypeError,
     DatabaseError,
     DiskFullError,
+    EncryptionError,
     LockedError,
     SchemaVersionError,
     StorageError,
@@ -192,6 +198,8 @@ __all__ = [
     "AuthenticationError",
     "BrokenReplyError",
     "BudgetExhaustedError",
+    "CheckpointDataError",
+    "CheckpointTypeError",
     "ConfigurationError",
     "ContentFilteredError",
     "ContextTooLongError",
@@ -205,6 +213,7 @@ __all__ = [
     "EmbedderMismatchError",
     "EmptyDocumentError",
     "EncryptedDocumentError",
+    "EncryptionError",
     "EngineBusyError",
     "EngineCrashedError",
     "EngineMemoryError",
