@@ -28,10 +28,12 @@ from ._settings_far import (
     Price,
     RouterSettings,
 )
-from ._settings_places import ModelReference, StorageUrl, WorkflowReference
+from ._settings_places import ModelReference, WorkflowReference
 from ._settings_problems import explain
+from ._settings_runs import RunSettings
 from ._settings_section import Section as _Section
 from ._settings_source import Source, dotted, read
+from ._settings_storage import EncryptionSettings, RetentionSettings, StorageSettings
 from ._settings_tools import (
     ApiSettings,
     AuditSettings,
@@ -54,6 +56,7 @@ __all__ = [
     "CacheSettings",
     "DocumentsToolSettings",
     "EmbeddingSettings",
+    "EncryptionSettings",
     "FilesToolSettings",
     "Loaded",
     "LocalOptions",
@@ -63,8 +66,10 @@ __all__ = [
     "Permission",
     "PermissionRule",
     "Price",
+    "RetentionSettings",
     "RetrievalSettings",
     "RouterSettings",
+    "RunSettings",
     "Settings",
     "Source",
     "SqlToolSettings",
@@ -195,13 +200,6 @@ class RetrievalSettings(_Section):
     """Disk space, in MiB, for the indexes that `nearfar ask --docs` keeps; the oldest go first."""
 
 
-class StorageSettings(_Section):
-    """Where runs, ledgers and journals are kept."""
-
-    url: StorageUrl | None = None
-    """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
-
-
 class LogSettings(_Section):
     """What is logged to standard error."""
 
@@ -228,6 +226,8 @@ class Settings(_Section):
     """How documents are split and found."""
     storage: StorageSettings = StorageSettings()
     """Where runs, ledgers and journals are kept."""
+    runs: RunSettings = RunSettings()
+    """How durable runs are worked on."""
     workflows: dict[str, WorkflowReference] = Field(default={})
     """Workflows by name: `package.module:graph` or `./file.py:graph`."""
     tools: ToolSettings = ToolSettings()
