@@ -94,3 +94,41 @@ class UnstorableValueError(WorkflowError):
 
     code = "NF-513"
     default_remedy = "Keep plain values, messages, dataclasses and pydantic models in the state."
+
+
+class EffectUnknownError(WorkflowError):
+    """Nobody knows whether an effect was done; data: ``effect``, ``step``, ``key``."""
+
+    code = "NF-520"
+    default_remedy = (
+        "Look at the far side, then say what happened: `nearfar runs reconcile RUN --done VALUE` or"
+        " `--not-done`."
+    )
+
+
+class EffectNotDoneError(WorkflowError):
+    """Raise it in an effect to say that nothing was done, so that it may be tried again."""
+
+    code = "NF-521"
+    default_remedy = "`nearfar runs resume RUN` tries it again."
+
+
+class EffectValueError(WorkflowError):
+    """An effect was done, but what it returned cannot be kept; data: ``type`` or ``effect``."""
+
+    code = "NF-522"
+    default_remedy = "Return plain values (text, numbers, lists, objects) or messages from it."
+
+
+class EffectOrderError(WorkflowError):
+    """A step calls an effect in another order than before; data: ``effect``, ``step``."""
+
+    code = "NF-523"
+    default_remedy = "Give the effect a key of its own: @nearfar.effect(key=...)."
+
+
+class FarUnreachableError(WorkflowError):
+    """No far model can be reached, and the step must not do without one; data: ``step``."""
+
+    code = "NF-524"
+    default_remedy = "Nothing: the run goes on by itself when one can be reached again."

@@ -75,7 +75,12 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── RunCancelledError                 NF-509  1
     │   ├── PoisonedRunError                  NF-511  1     the program died at it again and again
     │   ├── AnswerExpiredError                NF-512  1     nobody answered in time
-    │   └── UnstorableValueError              NF-513  1     a value that cannot be kept
+    │   ├── UnstorableValueError              NF-513  1     a value that cannot be kept
+    │   ├── EffectUnknownError                NF-520  1     done or not: nobody knows
+    │   ├── EffectNotDoneError                NF-521  1     an effect that may be tried again
+    │   ├── EffectValueError                  NF-522  1     done, but its result cannot be kept
+    │   ├── EffectOrderError                  NF-523  1     a step whose calls changed places
+    │   └── FarUnreachableError               NF-524  1     no far model, and the step needs one
     └── ToolError                             NF-600  1
         ├── ToolNotFoundError                 NF-601  2
         ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
@@ -175,6 +180,11 @@ from ._errors_tools import (
 )
 from ._errors_workflows import (
     AnswerExpiredError,
+    EffectNotDoneError,
+    EffectOrderError,
+    EffectUnknownError,
+    EffectValueError,
+    FarUnreachableError,
     LeaseLostError,
     PoisonedRunError,
     RunCancelledError,
@@ -210,6 +220,10 @@ __all__ = [
     "DocumentError",
     "DocumentNotFoundError",
     "DocumentTooLargeError",
+    "EffectNotDoneError",
+    "EffectOrderError",
+    "EffectUnknownError",
+    "EffectValueError",
     "EmbedderMismatchError",
     "EmptyDocumentError",
     "EncryptedDocumentError",
@@ -218,6 +232,7 @@ __all__ = [
     "EngineCrashedError",
     "EngineMemoryError",
     "EngineTimeoutError",
+    "FarUnreachableError",
     "FetchError",
     "GrammarError",
     "IndexDamagedError",
