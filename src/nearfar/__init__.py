@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import NearfarError as NearfarError
     from .graphs import workflow as workflow
+    from .graphs.runtime.effects import effect as effect
     from .llm import LocalChatModel as LocalChatModel
     from .llm import LocalEmbeddings as LocalEmbeddings
     from .llm import chat_model as chat_model
@@ -25,6 +26,7 @@ __all__ = [
     "Settings",
     "__version__",
     "chat_model",
+    "effect",
     "embeddings",
     "load_settings",
     "workflow",
@@ -36,6 +38,7 @@ _HOMES = {
     "NearfarError": ".errors",
     "Settings": ".settings",
     "chat_model": ".llm",
+    "effect": ".graphs.runtime.effects",
     "embeddings": ".llm",
     "load_settings": ".settings",
     "workflow": ".graphs",

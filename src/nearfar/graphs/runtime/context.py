@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 from nearfar.settings import Settings
+from nearfar.storage.effects import EffectStore
+from nearfar.storage.effects.place import effects_kept_in
 from nearfar.storage.journal.leases import Fence
 
 
@@ -19,7 +20,7 @@ class RunContext:
     workflow: str
     fence: Fence
     settings: Settings
-    effects: Any = None  # the EffectStore of the run's database
+    effects: EffectStore | None = None
 
 
 _run: ContextVar[RunContext | None] = ContextVar("nearfar_run", default=None)
@@ -35,6 +36,10 @@ def running(context: RunContext) -> Iterator[None]:
     """Code in the block, and the tasks and threads that LangGraph starts there, see ``context``."""
     token = _run.set(context)
     try:
-        yield
+        if context.effects is None:
+            yield
+        else:
+            with effects_kept_in(context.effects, context.run_id):
+                yield
     finally:
         _run.reset(token)
