@@ -51,6 +51,9 @@ _OF_TYPE = {  # for these, what was found instead helps
 }  # fmt: skip
 
 
+_NO_KEYS = {"[key]", "[place]", "[section]"}  # pydantic's, and the two forms of a workflow
+
+
 def explain(error: ValidationError, source: Source, root: type[BaseModel]) -> ConfigurationError:
     """One error for all problems: an UnknownKeyError where the first is a key no setting has.
 
@@ -90,7 +93,7 @@ def _line(problem: ErrorDetails, source: Source) -> int:
 
 
 def _path(problem: ErrorDetails) -> KeyPath:
-    return tuple(part for part in problem["loc"] if part != "[key]")
+    return tuple(part for part in problem["loc"] if part not in _NO_KEYS)
 
 
 def _tell(problem: ErrorDetails, source: Source, root: type[BaseModel]) -> str:
@@ -130,5 +133,6 @@ def _section(annotation: Any) -> Any:
     if get_origin(annotation) is typing.Annotated:
         return _section(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
-        return _section(next(arg for arg in get_args(annotation) if arg is not type(None)))
+        inner = [_section(arg) for arg in get_args(annotation) if arg is not type(None)]
+        return next((arg for arg in inner if hasattr(arg, "model_fields")), inner[0])
     return annotation

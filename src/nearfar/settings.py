@@ -28,7 +28,7 @@ from ._settings_far import (
     Price,
     RouterSettings,
 )
-from ._settings_places import ModelReference, WorkflowReference
+from ._settings_places import ModelReference
 from ._settings_problems import explain
 from ._settings_runs import RunSettings
 from ._settings_section import Section as _Section
@@ -45,6 +45,7 @@ from ._settings_tools import (
     ToolSettings,
     WebToolSettings,
 )
+from ._settings_workflows import NodeSettings, RetrySettings, WorkflowEntry, WorkflowSettings
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
@@ -63,11 +64,13 @@ __all__ = [
     "LogSettings",
     "ModelProfile",
     "ModelSettings",
+    "NodeSettings",
     "Permission",
     "PermissionRule",
     "Price",
     "RetentionSettings",
     "RetrievalSettings",
+    "RetrySettings",
     "RouterSettings",
     "RunSettings",
     "Settings",
@@ -76,6 +79,7 @@ __all__ = [
     "StorageSettings",
     "ToolSettings",
     "WebToolSettings",
+    "WorkflowSettings",
     "dotted",
     "find_file",
     "home",
@@ -228,8 +232,8 @@ class Settings(_Section):
     """Where runs, ledgers and journals are kept."""
     runs: RunSettings = RunSettings()
     """How durable runs are worked on."""
-    workflows: dict[str, WorkflowReference] = Field(default={})
-    """Workflows by name: `package.module:graph` or `./file.py:graph`."""
+    workflows: dict[str, WorkflowEntry] = Field(default={})
+    """Workflows by name: `package.module:graph` or `./file.py:graph`, or a section."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
     log: LogSettings = LogSettings()
