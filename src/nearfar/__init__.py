@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .errors import NearfarError as NearfarError
     from .graphs import workflow as workflow
     from .graphs.runtime.effects import effect as effect
+    from .graphs.runtime.runner import Runner as Runner
     from .llm import LocalChatModel as LocalChatModel
     from .llm import LocalEmbeddings as LocalEmbeddings
     from .llm import chat_model as chat_model
@@ -23,6 +24,7 @@ __all__ = [
     "LocalChatModel",
     "LocalEmbeddings",
     "NearfarError",
+    "Runner",
     "Settings",
     "__version__",
     "chat_model",
@@ -36,6 +38,7 @@ _HOMES = {
     "LocalChatModel": ".llm",
     "LocalEmbeddings": ".llm",
     "NearfarError": ".errors",
+    "Runner": ".graphs.runtime.runner",
     "Settings": ".settings",
     "chat_model": ".llm",
     "effect": ".graphs.runtime.effects",

@@ -5,12 +5,13 @@ from nearfar.storage.database import database_path
 
 from .leases import Fence
 from .records import PRIORITIES, Finish, NewRun, Record
-from .sql import ENDED, Claim
+from .sql import ENDED, Candidate, Claim
 from .sqlite import SqliteJournal, SqlitePulse
 
 __all__ = [
     "ENDED",
     "PRIORITIES",
+    "Candidate",
     "Claim",
     "Fence",
     "Finish",

@@ -47,6 +47,12 @@ class Lease:
     beats: int  # grows with each renewal
 
 
+COLUMNS = ", ".join(
+    f"leases.{name}"
+    for name in ("thread_id", "fence", "run_id", "holder", "expires", "length_s", "beats")
+)
+
+
 class Watch:
     """Tells which leases have ended, without any belief in the wall clock.
 
@@ -77,8 +83,7 @@ class Watch:
 def read(connection: sqlite3.Connection, thread_id: str) -> Lease | None:
     """The thread's lease; None when nobody ever held it."""
     row = connection.execute(
-        "SELECT thread_id, fence, run_id, holder, expires, length_s, beats"
-        " FROM leases WHERE thread_id = ?",
+        f"SELECT {COLUMNS} FROM leases WHERE thread_id = ?",  # noqa: S608 - our own names
         (thread_id,),
     ).fetchone()
     return Lease(*row) if row else None

@@ -36,6 +36,16 @@ class Claim:
     fence: Fence
 
 
+@dataclass(frozen=True)
+class Candidate:
+    """A run that nobody works on."""
+
+    order: tuple[int, int, int]
+    id: str
+    home: str  # the process that is to begin it; empty: any
+    orphan: bool  # it was begun, and its process is gone
+
+
 def record_of(row: Sequence[Any]) -> Record:
     """A row of ``_FIELDS`` as a record."""
     v = dict(zip(_FIELDS.split(", "), row, strict=True))
@@ -126,22 +136,27 @@ def _check_thread(db: sqlite3.Connection, thread_id: str) -> None:
         )
 
 
-def claimable(db: sqlite3.Connection, watch: Watch) -> list[tuple[Record, bool]]:
-    """Runs that nobody works on, by priority and age; True beside those whose process died."""
+def claimable(db: sqlite3.Connection, watch: Watch) -> list[Candidate]:
+    """Runs that nobody works on, by priority and age."""
+    now = time.time()
+    columns = (
+        f"runs.id, runs.thread_id, seq, status, crashes, priority, home, wake_at, {leases.COLUMNS}"
+    )
+    wanted = f"{_OPEN} AND status IN ('queued', 'running', 'parked')"
     rows = db.execute(
-        f"SELECT {_FIELDS} FROM runs WHERE {_OPEN} AND (status IN ('queued', 'running')"  # noqa: S608
-        " OR (status = 'parked' AND wake_at <= ?)) ORDER BY seq",
-        (time.time(),),
+        f"SELECT {columns} FROM runs LEFT JOIN leases USING (thread_id) WHERE {wanted} ORDER BY seq"  # noqa: S608
     ).fetchall()
     found = []
     busy: set[str] = set()
-    for record in map(record_of, rows):
-        free = record.thread_id not in busy and watch.has_ended(leases.read(db, record.thread_id))
-        busy.add(record.thread_id)
-        if free and (record.wake_at is None or record.wake_at <= time.time()):
-            found.append((record, record.status == "running"))
-    found.sort(key=lambda one: (one[0].crashes, PRIORITIES[one[0].priority], one[0].seq))
-    return found
+    for run_id, thread_id, seq, status, crashes, priority, home, wake_at, *lease in rows:
+        first = thread_id not in busy
+        busy.add(thread_id)
+        due = now >= wake_at if wake_at is not None else status != "parked"
+        held = None if lease[0] is None else leases.Lease(*lease)
+        if first and due and watch.has_ended(held):
+            order = (crashes, PRIORITIES[priority], seq)
+            found.append(Candidate(order, run_id, home, orphan=status == "running"))
+    return sorted(found, key=lambda one: one.order)
 
 
 def claim(db: sqlite3.Connection, run_id: str, watch: Watch, length_s: float) -> Claim | None:
@@ -197,7 +212,7 @@ def hand_back(
     fence(db, fence.thread_id)
     leases.release(db, fence.thread_id)
     db.execute(
-        "UPDATE runs SET status = 'queued', wake_at = ?, updated_at = ? WHERE id = ?",
+        "UPDATE runs SET status = 'queued', home = '', wake_at = ?, updated_at = ? WHERE id = ?",
         (wake_at, time.time(), run_id),
     )
 
@@ -250,6 +265,12 @@ def again(
         (home, form, blob, approved, time.time(), run_id),
     )
     return get(db, run_id)
+
+
+def any_expired(db: sqlite3.Connection) -> bool:
+    """Whether a run waits for a person for too long."""
+    query = "SELECT 1 FROM runs WHERE status = 'waiting' AND expires_at <= ? LIMIT 1"
+    return db.execute(query, (time.time(),)).fetchone() is not None
 
 
 def expire(db: sqlite3.Connection, error: dict[str, Any]) -> list[str]:

@@ -84,8 +84,8 @@ class SqliteJournal:
         """The runs that fit, the latest first: by status, workflow, thread_id, prefix; limit."""
         return await self._read(lambda db: sql.find(db, **wanted))
 
-    async def claimable(self) -> list[tuple[Record, bool]]:
-        """Runs that nobody works on, by priority and age; True beside those whose process died."""
+    async def claimable(self) -> list[sql.Candidate]:
+        """Runs that nobody works on, by priority and age."""
         return await self._read(lambda db: sql.claimable(db, self.watch))
 
     async def claim(self, run_id: str) -> sql.Claim | None:
@@ -125,6 +125,8 @@ class SqliteJournal:
 
     async def expire(self, error: dict[str, Any]) -> list[str]:
         """Fail the runs that waited too long for a person; their ids."""
+        if not await self._read(sql.any_expired):
+            return []
         return await self._write(lambda db: sql.expire(db, error))
 
     async def prune(self, before: float) -> list[str]:
