@@ -18,6 +18,7 @@ from nearfar.graphs.registry import Graph
 from nearfar.llm.money import spending_run
 from nearfar.settings import Settings
 from nearfar.storage.checkpoints import open_saver
+from nearfar.storage.effects import EffectStore
 from nearfar.storage.journal import Fence, Finish, Record, SqliteJournal
 
 from .context import RunContext, running
@@ -52,8 +53,9 @@ class Attempt:
         """To the end, or to where it waits. Raises StorageTrouble, or Abandoned by ``outcome_of``."""
         record = self.record
         meter = Meter(record.usage, record.cost_usd)
+        effects = EffectStore.open(self.settings, guard=self.fence)
         context = RunContext(
-            record.id, record.thread_id, record.workflow, self.fence, self.settings
+            record.id, record.thread_id, record.workflow, self.fence, self.settings, effects
         )
         config: dict[str, Any] = {
             "run_id": uuid.UUID(record.id),
@@ -68,6 +70,8 @@ class Attempt:
                     outcome, head = await self._outcome(kept, saver, config)
         except StorageError as error:
             raise StorageTrouble(error) from error
+        finally:
+            effects.close()
         waits = outcome.status == "waiting" and self.settings.runs.answer_within_s
         return Finish(
             status=outcome.status,

@@ -1,11 +1,15 @@
 """How an attempt at a run ends: one table from what was raised to what is journaled."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from nearfar.errors import LeaseLostError, NearfarError
+from nearfar.storage.effects.once import NeedsReconcile
+
+from .parking import Parked
 
 Status = Literal[
     "queued", "running", "waiting", "parked", "reconcile", "succeeded", "failed", "cancelled"
@@ -48,11 +52,21 @@ def _abandoned(error: BaseException) -> Outcome:
     raise Abandoned from error
 
 
+def _parked(error: Parked) -> Outcome:
+    return Outcome("parked", error=error.to_dict(), wake_at=time.time() + error.retry_in_s)
+
+
+def _unknown(error: NeedsReconcile) -> Outcome:
+    return Outcome("reconcile", error=error.to_dict())
+
+
 # What was raised -> how the run stands; the first row that fits holds. Errors that are not ours
 # have become a WorkflowFailedError before.
 OUTCOMES: tuple[tuple[type[BaseException], Callable[[Any], Outcome]], ...] = (
     (LeaseLostError, _abandoned),
     (asyncio.CancelledError, _abandoned),
+    (Parked, _parked),
+    (NeedsReconcile, _unknown),
     (NearfarError, _failed),
 )
 

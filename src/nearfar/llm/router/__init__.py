@@ -2,7 +2,7 @@
 
 from .breaker import Breaker, BreakerOptions, Health
 from .candidate import Candidate, Capabilities
-from .gates import Gate, Request
+from .gates import Gate, Request, only_far
 from .options import RouterOptions
 from .policies import Policy
 from .receipt import Receipt
@@ -20,4 +20,5 @@ __all__ = [
     "Request",
     "Router",
     "RouterOptions",
+    "only_far",
 ]

@@ -1,6 +1,8 @@
 """Gates take candidates out before any byte is sent, each with its reason."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +52,26 @@ def privacy(request: Request, candidate: Candidate) -> str | None:
     return None
 
 
+_far_only: ContextVar[bool] = ContextVar("nearfar_far_only", default=False)
+
+
+@contextmanager
+def only_far() -> Iterator[None]:
+    """Routers that are asked in the block use no model of this machine."""
+    token = _far_only.set(True)
+    try:
+        yield
+    finally:
+        _far_only.reset(token)
+
+
+def place(_request: Request, candidate: Candidate) -> str | None:
+    """Some work must not be done by a model of this machine."""
+    if _far_only.get() and candidate.local:
+        return "place: a far model is required"
+    return None
+
+
 def fit(request: Request, candidate: Candidate) -> str | None:
     """Tools, pictures and length against what the candidate takes."""
     takes = candidate.takes
@@ -67,4 +89,4 @@ def fit(request: Request, candidate: Candidate) -> str | None:
     return None
 
 
-GATES: tuple[Gate, ...] = (privacy, fit)
+GATES: tuple[Gate, ...] = (privacy, place, fit)

@@ -42,7 +42,7 @@ _SETTLED = ("done", "failed")
 
 
 class EffectStore:
-    """All methods block for a fraction of a millisecond (one synchronous commit); thread-safe.
+    """The database is opened when it is first needed. All methods block for a fraction of a millisecond (one synchronous commit); thread-safe.
 
     ``guard`` is checked in the transaction of every write: a writer that was taken over neither
     reserves nor notes an outcome.
@@ -51,15 +51,11 @@ class EffectStore:
     def __init__(
         self, path: Path, *, guard: Guard | None = None, clock: Callable[[], float] = time.time
     ) -> None:
+        self._path = path
         self._guard = guard
         self._clock = clock
         self._lock = threading.Lock()
-        self._connection = connect(path, durable=True)
-        try:
-            migrate(self._connection, MIGRATIONS, part="effects")
-        except BaseException:
-            self._connection.close()
-            raise
+        self._opened: sqlite3.Connection | None = None  # most runs have no effects
 
     @classmethod
     def open(cls, settings: Settings, *, guard: Guard | None = None) -> "EffectStore":
@@ -67,9 +63,11 @@ class EffectStore:
         return cls(database_path(settings), guard=guard)
 
     def close(self) -> None:
-        """Close the database; the store cannot be used after that."""
+        """Close the database."""
         with self._lock:
-            self._connection.close()
+            if self._opened is not None:
+                self._opened.close()
+            self._opened = None
 
     def __enter__(self) -> "EffectStore":
         return self
@@ -155,6 +153,18 @@ class EffectStore:
             self._connection.execute("DELETE FROM effects WHERE thread_id = ?", (thread_id,))
 
     # How.
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._opened is None:
+            opened = connect(self._path, durable=True)
+            try:
+                migrate(opened, MIGRATIONS, part="effects")
+            except BaseException:
+                opened.close()
+                raise
+            self._opened = opened
+        return self._opened
 
     def _check(self, thread_id: str) -> None:
         if self._guard is not None:
