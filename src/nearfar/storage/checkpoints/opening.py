@@ -1,58 +1,64 @@
 """From settings to a checkpointer."""
 
-import asyncio
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from nearfar.settings import Settings
-from nearfar.storage.database import BUSY_TIMEOUT_S, connect, database_errors, database_path
+from nearfar.storage.database import database_path
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
 
-Guard = Callable[[sqlite3.Connection, str], None]
-"""Called in each write transaction, with its thread id, before anything is written; what it raises undoes it."""
+    from .cipher import SealedSerializer
+    from .pruning import Retention
+    from .serde import StrictSerializer
+    from .writer import Guard
 
 
 @asynccontextmanager
 async def open_saver(
-    settings: Settings, *, guard: Guard | None = None
+    settings: Settings, *, guard: "Guard | None" = None
 ) -> "AsyncIterator[BaseCheckpointSaver[str]]":
-    """The checkpointer of ``storage.url``, open for the length of the block."""
-    import aiosqlite
-    from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+    """The checkpointer of ``storage.url``, open for the length of the block.
 
-    class Guarded(AsyncSqliteSaver):
-        async def _begin(self, config: Any) -> None:
-            if guard is not None:
-                thread_id = str(config["configurable"]["thread_id"])
-                await self.conn.execute("BEGIN IMMEDIATE")
-                try:
-                    await self.conn._execute(guard, self.conn._conn, thread_id)  # noqa: SLF001
-                except BaseException:
-                    await self.conn.rollback()
-                    raise
+    ``guard`` is called with the connection and the thread's id inside each write transaction,
+    before anything is written; what it raises, the write raises, and nothing of it is committed.
+    Raises StorageError when the store cannot be opened, EncryptionError when it has another key.
+    """
+    from .sqlite import SqliteSaver
 
-        async def aput(self, config: Any, *rest: Any) -> Any:
-            async with turn:
-                await self._begin(config)
-                return await super().aput(config, *rest)
-
-        async def aput_writes(
-            self, config: Any, writes: Sequence[Any], task_id: str, task_path: str = ""
-        ) -> None:
-            async with turn:
-                await self._begin(config)
-                await super().aput_writes(config, writes, task_id, task_path)
-
-    turn = asyncio.Lock()
-    path = database_path(settings)
-    connect(path).close()  # makes it, with WAL, or says why that cannot be
-    async with aiosqlite.connect(path, timeout=BUSY_TIMEOUT_S) as connection:
-        saver = Guarded(connection)
-        with database_errors(path):
-            await connection.execute("PRAGMA synchronous = NORMAL")
-            await saver.setup()
+    storage = settings.storage
+    async with SqliteSaver.open(
+        database_path(settings),
+        serde=make_serializer(settings),
+        durable=storage.power_safe,
+        guard=guard,
+        retention=retention_of(settings),
+    ) as saver:
         yield saver
+
+
+def make_serializer(settings: Settings) -> "StrictSerializer | SealedSerializer":
+    """What turns states into rows: with the classes and the key of the settings."""
+    from .cipher import SealedSerializer, encryption_key
+    from .serde import StrictSerializer, class_name
+
+    plain = StrictSerializer(map(class_name, settings.storage.types))
+    key = encryption_key(settings.storage.encryption)
+    return plain if key is None else SealedSerializer(key, plain)
+
+
+def retention_of(settings: Settings) -> "Retention":
+    """``storage.retention`` as the checkpointers take it."""
+    from .pruning import Retention
+
+    rule = settings.storage.retention
+    return Retention(rule.checkpoints or None, rule.days, rule.thread_mb)
+
+
+def allow_types_of(saver: "BaseCheckpointSaver[str]", graph: Any) -> "BaseCheckpointSaver[str]":
+    """The checkpointer, for this graph: the classes that its state declares may stand in it."""
+    from .types import declared_types
+
+    return saver.with_allowlist(declared_types(graph))
