@@ -27,6 +27,7 @@ APART_FROM = 1024  # bytes; a shorter value stands in the checkpoint itself
 WORTH_SPLITTING = 64  # bytes that an item of another list has on average, at least
 MESSAGE = "message"  # the format of a message that is kept by its fields
 _WHOLE, _LIST, _SNAPSHOT = "v", "l", "d"
+_OWN, _EXTRA = operator.attrgetter("__dict__"), operator.attrgetter("__pydantic_extra__")
 _SCALARS = (str, int, float, bool, type(None))
 
 Ref = list[Any]
@@ -71,6 +72,7 @@ class Pieces:
     values: list[Any]  # the objects themselves
     items: list[Item]  # one for each
     ref: Ref | None = None  # once all are stored
+    fields: list[dict[str, Any]] | None = None  # when all are messages without extra fields
     by_id: dict[int, int] = field(default_factory=dict)
     by_digest: dict[bytes, Item] = field(default_factory=dict)
 
@@ -174,20 +176,20 @@ class Splitter:
         kind, whole = _LIST, value
         if isinstance(value, _DeltaSnapshot):
             kind, value = _SNAPSHOT, value.value
+        known = before.by_digest if before else {}
         if type(value) is list and len(value) >= SPLIT_FROM:
             if KINDS.keys() >= set(map(type, value)):
                 return self._listed(kind, value, version, before)
-            size = len(self._packed(value))
+            packed = [self.serde.plain.dumps_typed(held) for held in value]
+            size = sum(len(content) for _, content in packed)
             if size >= 2 * APART_FROM and size >= WORTH_SPLITTING * len(value):
-                return self._listed(kind, value, version, before)
-        content = self._packed(whole)
+                items = [self._generic(*each, known) for each in packed]
+                return Pieces(kind, version, list(value), items, by_digest=_by_digest(items))
+        plain, content = self.serde.plain.dumps_typed(whole)
         if len(content) < APART_FROM:
             return None
-        item = self._item(whole, before.by_digest if before else {})
-        return Pieces(_WHOLE, version, [], [item], by_digest={item.digest or b"": item})
-
-    def _packed(self, value: Any) -> bytes:
-        return self.serde.plain.dumps_typed(value)[1]
+        items = [self._generic(plain, content, known)]
+        return Pieces(_WHOLE, version, [], items, by_digest=_by_digest(items))
 
     def _listed(self, kind: str, value: list[Any], version: Any, before: Pieces | None) -> Pieces:
         if before is None or before.kind != kind:
@@ -202,19 +204,18 @@ class Splitter:
                 items.append(before.items[n])
             else:
                 items.append(self._item(held, before.by_digest))
-        digests = {i.digest: i for i in items[same_from_start:] if i.digest is not None}
-        if digests or before.by_digest:
-            digests |= {i.digest: i for i in items[:same_from_start] if i.digest is not None}
-        ref = None
-        if same_from_start == len(before.items) and before.ref and len(items) == same_from_start:
-            ref = before.ref
-        return Pieces(kind, version, list(value), items, ref, by_digest=digests)
+        ref = before.ref if len(items) == same_from_start == len(before.items) else None
+        pieces = Pieces(kind, version, list(value), items, ref, _fields_of(items))
+        pieces.by_digest = _by_digest(items)
+        return pieces
 
     def _item(self, value: Any, known: Mapping[bytes, Item]) -> Item:
         fields = take(value) if isinstance(value, BaseMessage) else None
         if fields is not None:
             return Item(*self.serde.seal(MESSAGE, ormsgpack.packb(fields[:4])), None, fields)
-        kind, content = self.serde.plain.dumps_typed(value)
+        return self._generic(*self.serde.plain.dumps_typed(value), known)
+
+    def _generic(self, kind: str, content: bytes, known: Mapping[bytes, Item]) -> Item:
         digest = _digest(content)
         return known.get(digest) or Item(*self.serde.seal(kind, content), digest, None)
 
@@ -235,11 +236,21 @@ class Splitter:
         """The channel's value again, and what to remember of it."""
         values = [self.value_of(item) for item in items]
         kind = ref[0]
-        digests = {i.digest: i for i in items if i.digest is not None}
+        digests = _by_digest(items)
         if kind == _WHOLE:
             return values[0], Pieces(kind, version, [], items, ref, by_digest=digests)
-        pieces = Pieces(kind, version, list(values), items, ref, by_digest=digests)
+        pieces = Pieces(kind, version, list(values), items, ref, _fields_of(items))
+        pieces.by_digest = digests
         return (_DeltaSnapshot(values) if kind == _SNAPSHOT else values), pieces
+
+
+def _by_digest(items: list[Item]) -> dict[bytes, Item]:
+    return {item.digest: item for item in items if item.digest is not None}
+
+
+def _fields_of(items: list[Item]) -> list[dict[str, Any]] | None:
+    found = [item.fields[1] for item in items if item.fields is not None and not item.fields[3]]
+    return found if len(found) == len(items) else None
 
 
 def _fields(content: bytes) -> Fields:
@@ -266,5 +277,12 @@ def _unchanged(value: list[Any], before: Pieces) -> int:
     count = min(len(value), len(known))
     if not all(map(operator.is_, value, known)):
         count = next(n for n in range(count) if value[n] is not known[n])
+    if before.fields is not None and _are_same(value[:count], before.fields[:count]):
+        return count
     items = before.items
     return next((n for n in range(count) if not _is_same(value[n], items[n])), count)
+
+
+def _are_same(messages: list[Any], fields: list[dict[str, Any]]) -> bool:
+    """As ``_is_same``, for a list of messages without extra fields, at the speed of C."""
+    return list(map(_OWN, messages)) == fields and not any(map(_EXTRA, messages))

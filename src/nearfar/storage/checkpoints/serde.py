@@ -16,6 +16,7 @@ from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_default
 from langgraph.checkpoint.serde.jsonplus import _option as _PACK
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
+from langgraph.types import Send
 
 from nearfar.errors import CheckpointDataError, CheckpointTypeError, EncryptionError
 
@@ -114,6 +115,8 @@ class StrictSerializer(JsonPlusSerializer):
         return problem
 
     def _extend(self, obj: Any) -> Any:
+        if type(obj) is Send and obj.timeout is None:  # as LangGraph writes it, at a tenth of the cost
+            return ormsgpack.Ext(_POSITIONAL, self.pack(("langgraph.types", "Send", (obj.node, obj.arg))))
         if not isinstance(obj, BaseException | _DeltaSnapshot):
             kind = type(obj)
             listed = (kind.__module__, kind.__name__) in self._types

@@ -44,7 +44,8 @@ class Writer:
 
     def __init__(self, path: Path, *, durable: bool, guard: Guard | None) -> None:
         self._path, self._durable, self._guard = path, durable, guard
-        self._queue: SimpleQueue[Write | None] = SimpleQueue()
+        self._queue: SimpleQueue[list[Write] | None] = SimpleQueue()
+        self._waiting: dict[asyncio.AbstractEventLoop, list[Write]] = {}  # each its loop's own
         self._closed = False
         self._connection = connect(path, durable=durable)
         self._thread = threading.Thread(target=self._work, name="nearfar-checkpoints", daemon=True)
@@ -63,20 +64,29 @@ class Writer:
         if self._closed:
             raise StorageError("The checkpointer is closed.", data={"path": str(self._path)})
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(Write(thread_ids, run, settle, future))
+        loop = future.get_loop()
+        waiting = self._waiting.setdefault(loop, [])
+        waiting.append(Write(thread_ids, run, settle, future))
+        if len(waiting) == 1:  # what this turn of the loop and the next bring goes together
+            loop.call_soon(loop.call_soon, self._hand_over, loop)
         return await future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._queue.put(self._waiting.pop(loop, []))
 
     def close(self) -> None:
         """Write what waits, and end. Not for an event loop's thread."""
         if not self._closed:
             self._closed = True
+            for loop in list(self._waiting):
+                self._hand_over(loop)
             self._queue.put(None)
             self._thread.join()
             self._connection.close()
 
     def _work(self) -> None:
         while (first := self._queue.get()) is not None:
-            batch, ends = [first], False
+            batch, ends = first, False
             while len(batch) < BATCH and not ends:
                 try:
                     following = self._queue.get_nowait()
@@ -85,7 +95,7 @@ class Writer:
                 if following is None:
                     ends = True
                 else:
-                    batch.append(following)
+                    batch += following
             self._commit(batch)
             self._tell(batch)
             if ends:
