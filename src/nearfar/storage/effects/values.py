@@ -50,6 +50,6 @@ def _check(value: Any, place: str, depth: int) -> None:
             _check(item, f"{place}[{key!r}]", depth + 1)
     elif not isinstance(value, BaseMessage | Document):
         raise EffectValueError(
-            f"{place} is a {type(value).__name__}, which cannot be kept.",
+            f"{place} is of the type {type(value).__name__}, which cannot be kept.",
             data={"type": type(value).__name__},
         )
