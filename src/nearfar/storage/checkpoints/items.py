@@ -76,17 +76,22 @@ class Pieces:
     by_id: dict[int, int] = field(default_factory=dict)
     by_digest: dict[bytes, Item] = field(default_factory=dict)
 
+    before: "Pieces | None" = None  # what this one only appends to, until it is settled
+
     def settle(self) -> Ref:
         """The ranges, when all items have their number."""
         if self.ref is None:
-            self.ref = [self.kind, *ranges(item.number for item in self.items)]
+            start = self.before.ref if self.before and self.before.ref else [self.kind]
+            done = len(self.before.items) if len(start) > 1 and self.before else 0
+            self.ref = [self.kind, *ranges((i.number for i in self.items[done:]), start[1:])]
+            self.before = None
         return self.ref
 
 
-def ranges(numbers: Iterable[int | None]) -> list[int]:
-    """First and last number of each run: 1, 2, 3, 7 becomes [1, 3, 7, 7]."""
-    found: list[int] = []
-    last = -2
+def ranges(numbers: Iterable[int | None], start: Sequence[int] = ()) -> list[int]:
+    """First and last number of each run, after ``start``: 1, 2, 3, 7 becomes [1, 3, 7, 7]."""
+    found = list(start)
+    last = found[-1] if found else -2
     for number in numbers:
         assert number is not None
         if number == last + 1:
@@ -193,7 +198,7 @@ class Splitter:
 
     def _listed(self, kind: str, value: list[Any], version: Any, before: Pieces | None) -> Pieces:
         if before is None or before.kind != kind:
-            before = Pieces(kind, None, [], [])
+            before = Pieces(kind, None, [], [], fields=[])
         items = before.items[: _unchanged(value, before)]
         same_from_start = len(items)
         if same_from_start < min(len(value), len(before.values)) and not before.by_id:
@@ -204,9 +209,16 @@ class Splitter:
                 items.append(before.items[n])
             else:
                 items.append(self._item(held, before.by_digest))
-        ref = before.ref if len(items) == same_from_start == len(before.items) else None
-        pieces = Pieces(kind, version, list(value), items, ref, _fields_of(items))
-        pieces.by_digest = _by_digest(items)
+        if same_from_start < len(before.items):
+            pieces = Pieces(kind, version, list(value), items, fields=_fields_of(items))
+            pieces.by_digest = _by_digest(items)
+            return pieces
+        added = items[same_from_start:]
+        fields = _fields_of(added)
+        together = None if fields is None or before.fields is None else before.fields + fields
+        pieces = Pieces(kind, version, list(value), items, fields=together, before=before)
+        pieces.by_digest = before.by_digest | _by_digest(added)
+        pieces.ref = None if added else before.ref
         return pieces
 
     def _item(self, value: Any, known: Mapping[bytes, Item]) -> Item:
@@ -232,6 +244,14 @@ class Splitter:
             return make(item.fields)
         return self.serde.plain.loads_typed((item.kind, item.content))
 
+    def lend(self, pieces: Pieces) -> Any:
+        """The list that was written last, of the very objects when nobody changed them since."""
+        values = pieces.values
+        if pieces.fields is None or not _are_same(values, pieces.fields):
+            values = pieces.values = [self.value_of(item) for item in pieces.items]
+        whole = list(values)
+        return _DeltaSnapshot(whole) if pieces.kind == _SNAPSHOT else whole
+
     def join(self, ref: Ref, version: Any, items: list[Item]) -> tuple[Any, Pieces]:
         """The channel's value again, and what to remember of it."""
         values = [self.value_of(item) for item in items]
@@ -239,7 +259,7 @@ class Splitter:
         digests = _by_digest(items)
         if kind == _WHOLE:
             return values[0], Pieces(kind, version, [], items, ref, by_digest=digests)
-        pieces = Pieces(kind, version, list(values), items, ref, _fields_of(items))
+        pieces = Pieces(kind, version, list(values), items, ref, fields=_fields_of(items))
         pieces.by_digest = digests
         return (_DeltaSnapshot(values) if kind == _SNAPSHOT else values), pieces
 

@@ -143,11 +143,20 @@ class Found:
 
 
 class Reader:
-    """Reads checkpoints of one statement or page; items that several share are read once."""
+    """Reads checkpoints of one statement or page; items that several share are read once.
+
+    ``lend``: the objects of ``memo`` themselves are given out, not their like.
+    """
 
     def __init__(
-        self, connection: sqlite3.Connection, splitter: Splitter, memo: Memo | None = None
+        self,
+        connection: sqlite3.Connection,
+        splitter: Splitter,
+        memo: Memo | None = None,
+        *,
+        lend: bool = False,
     ) -> None:
+        self._lend = lend
         self._connection, self.splitter, self._memo = connection, splitter, memo
         self._items: dict[tuple[str, int], Item] = {}
 
@@ -159,9 +168,13 @@ class Reader:
         memo = Memo(life_of(self._connection, thread_id))
         for name, ref in (ormsgpack.unpackb(refs) if refs else {}).items():
             version = checkpoint["channel_versions"].get(name)
-            items = self._remembered(name, ref, memo) or self._read_items(thread_id, ref)
-            value, memo.channels[name] = self.splitter.join(ref, version, items)
-            checkpoint["channel_values"][name] = value
+            known = self._remembered(name, ref, version, memo)
+            if known is not None and self._lend:
+                value, pieces = self.splitter.lend(known), known
+            else:
+                items = known.items if known else self._read_items(thread_id, ref)
+                value, pieces = self.splitter.join(ref, version, items)
+            checkpoint["channel_values"][name], memo.channels[name] = value, pieces
         writes = self._connection.execute(_PENDING, (thread_id, space, checkpoint_id)).fetchall()
         place = {"thread_id": thread_id, "checkpoint_ns": space}
         found = CheckpointTuple(
@@ -189,14 +202,14 @@ class Reader:
                 found[name] = self.splitter.join(apart[name], None, items)[0]
         return found
 
-    def _remembered(self, name: str, ref: Ref, memo: Memo) -> list[Item] | None:
-        """The items of last time, when they are the same and their fields are known."""
+    def _remembered(self, name: str, ref: Ref, version: Any, memo: Memo) -> Pieces | None:
+        """The pieces of last time, when they are the same and their fields are known."""
         before = self._memo
         known = before.channels.get(name) if before else None
         if not (before and known and before.life and memo.life and before.life[0] == memo.life[0]):
             return None
-        whole = known.ref == ref and all(item.fields is not None for item in known.items)
-        return known.items if whole else None
+        whole = known.ref == ref and known.version == version and known.fields is not None
+        return known if whole else None
 
     def _read_items(self, thread_id: str, ref: Ref) -> list[Item]:
         cached = self._items

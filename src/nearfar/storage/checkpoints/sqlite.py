@@ -47,6 +47,7 @@ _ONE = (
     " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
 _ANY = "SELECT type, checkpoint FROM checkpoints WHERE type IS NOT NULL LIMIT 1"
+_RUNTIME = "__pregel_runtime"  # what LangGraph's loop has in its configuration
 _PAGE = 50  # checkpoints that ``alist`` reads at a time
 
 
@@ -117,11 +118,14 @@ class SqliteSaver(AsyncSqliteSaver):
         thread_id, space = _place(config)
         checkpoint_id = get_checkpoint_id(config)
         memo = self._memos.get(thread_id, space)
+        # A run that goes on gets the messages that the last one left; all others get copies.
+        lend = checkpoint_id is None and _RUNTIME in config["configurable"]
         key = (thread_id, space, checkpoint_id) if checkpoint_id else (thread_id, space)
 
         def read(connection: sqlite3.Connection) -> Found | None:
             row = connection.execute(_ONE if checkpoint_id else _LATEST, key).fetchone()
-            return None if row is None else Reader(connection, self._splitter, memo).read(row)
+            reader = Reader(connection, self._splitter, memo, lend=lend)
+            return None if row is None else reader.read(row)
 
         found = await self._read(read)
         if found is None:
