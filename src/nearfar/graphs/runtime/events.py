@@ -43,7 +43,7 @@ class Channel:
     """One run's events to all who listen in this process."""
 
     kept: deque[RunEvent] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    queues: list[asyncio.Queue[RunEvent]] = field(default_factory=list)
+    queues: list[asyncio.Queue[RunEvent | None]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def publish(self, event: RunEvent) -> None:
@@ -52,9 +52,9 @@ class Channel:
         for queue in self.queues:
             queue.put_nowait(event)
 
-    def subscribe(self) -> asyncio.Queue[RunEvent]:
-        """A queue that begins with what was told already."""
-        queue: asyncio.Queue[RunEvent] = asyncio.Queue()
+    def subscribe(self) -> asyncio.Queue[RunEvent | None]:
+        """A queue that begins with what was told already; None says: look into the journal."""
+        queue: asyncio.Queue[RunEvent | None] = asyncio.Queue()
         for event in self.kept:
             queue.put_nowait(event)
         self.queues.append(queue)
@@ -64,3 +64,5 @@ class Channel:
         """Wake those who wait for the run's state in the journal."""
         self.changed.set()
         self.changed = asyncio.Event()
+        for queue in self.queues:
+            queue.put_nowait(None)

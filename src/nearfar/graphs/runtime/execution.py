@@ -23,7 +23,7 @@ from nearfar.storage.journal import Fence, Finish, Record, SqliteJournal
 
 from .context import RunContext, running
 from .events import Publish, RunEvent
-from .failures import failure, step_of
+from .failures import failure, program_ended, step_of
 from .metering import Meter
 from .outcomes import Outcome, Question, outcome_of
 
@@ -103,6 +103,8 @@ class Attempt:
             if step_of(error) is None:  # the checkpointer's, not a step's
                 raise DatabaseError(f"The database refused: {error}.") from error
             self.raised = self._failure(error, saver)
+        except SystemExit as stop:  # ends a program that is one run; a server goes on
+            self.raised = program_ended(stop, self._about())
         except Exception as error:  # noqa: BLE001 - a plugin boundary: the steps are the user's code
             self.raised = self._failure(error, saver)
         return outcome_of(self.raised), await _head(saver, config)
@@ -112,16 +114,15 @@ class Attempt:
         return error.data.get("path") == str(self.journal.path)
 
     def _failure(self, error: Exception, saver: BaseCheckpointSaver[str]) -> NearfarError:
-        record = self.record
-        values = saver.serde.loads_typed(record.input)
-        data = {
-            "workflow": record.workflow,
-            "run_id": record.id,
-            "thread_id": record.thread_id,
-        }
-        told = failure(error, input_schema(self.graph), values, data)
+        values = saver.serde.loads_typed(self.record.input)
+        told = failure(error, input_schema(self.graph), values, self._about())
         told.__cause__ = error
         return told
+
+    def _about(self) -> dict[str, Any]:
+        record = self.record
+        names = {"workflow": record.workflow, "run_id": record.id}
+        return {**names, "thread_id": record.thread_id}
 
     async def _call(
         self, graph: Graph, saver: BaseCheckpointSaver[str], config: Any

@@ -53,6 +53,15 @@ def failure(
     return _failed(error, step, data)
 
 
+def program_ended(stop: SystemExit, data: dict[str, Any]) -> WorkflowFailedError:
+    """For a step that called ``sys.exit``."""
+    return WorkflowFailedError(
+        f"A step of the workflow ended the program (exit code {stop.code}).",
+        remedy="Return from the step, or raise an error, instead of sys.exit().",
+        data={**data, "step": None, "type": "SystemExit"},
+    )
+
+
 def _failed(error: Exception, step: str | None, data: dict[str, Any]) -> WorkflowFailedError:
     reason = f"{type(error).__name__}: {error}".removesuffix(": ")
     limited = isinstance(error, GraphRecursionError)

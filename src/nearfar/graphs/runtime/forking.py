@@ -16,8 +16,9 @@ async def copy_until(
     Raises RunStateError when the thread has no such checkpoint.
     """
     held = [found async for found in saver.alist({"configurable": {"thread_id": source}})]
+    held.reverse()  # the oldest first, whatever the clock said
     by_id = {_id(one): one for one in held if not _space(one)}
-    chosen = checkpoint_id or max(by_id, default="")
+    chosen = checkpoint_id or next(reversed(by_id), "")
     if chosen not in by_id:
         raise RunStateError(
             f"The thread {source!r} has no checkpoint {chosen!r}.",
@@ -25,11 +26,12 @@ async def copy_until(
             data={"thread_id": source, "checkpoint_id": chosen},
         )
     line = set(_line(by_id, chosen))
-    for one in sorted(held, key=_id):
+    for one in held:
         # Subgraphs that keep a state of their own have a namespace without a task's id.
-        memory = bool(_space(one)) and ":" not in _space(one) and _id(one) <= chosen
-        if (not _space(one) and _id(one) in line) or memory:
+        if (_id(one) in line) if not _space(one) else (":" not in _space(one)):
             await _copy(saver, one, target, writes=_id(one) != chosen)
+        if _id(one) == chosen:
+            break
     return chosen
 
 

@@ -59,7 +59,8 @@ class Run:
                 return record
             with suppress(TimeoutError):
                 local = self._runner.worker.works_on(self.id)  # then `changed` tells
-                await asyncio.wait_for(changed.wait(), 25 * _POLL_S if local else _POLL_S)
+                async with asyncio.timeout(25 * _POLL_S if local else _POLL_S):
+                    await changed.wait()
 
     async def events(self) -> AsyncIterator[RunEvent]:
         """What happens in the run, from its start on; ends when it ends or waits for a person.
@@ -68,27 +69,41 @@ class Run:
         """
         channel = self._runner.worker.channel(self.id)
         queue = channel.subscribe()
-        last: tuple[str, str | None] = ("", None)
+        status, head = "", None
         try:
             while True:
                 record = await self.record()
                 over = record.status in ENDED or record.status in PAUSED
-                while not queue.empty():
-                    yield queue.get_nowait()
-                if over or record.status != last[0]:
-                    yield RunEvent("status", {"status": record.status})
+                while over and not queue.empty():
+                    event = queue.get_nowait()
+                    if event is not None:
+                        yield event
+                if record.status != status:
+                    status = record.status
+                    yield RunEvent("status", {"status": status})
                 if over:
                     return
                 if not self._runner.worker.works_on(self.id):
-                    head = await self._runner.head(record)
-                    if head is not None and head["id"] != last[1]:
+                    before, head = head, await self._runner.head(record)
+                    if head is not None and head != before:
                         yield RunEvent("checkpoint", head)
-                        last = ("", head["id"])
-                last = (record.status, last[1])
-                with suppress(TimeoutError):
-                    yield await asyncio.wait_for(queue.get(), _POLL_S)
+                async for event in self._told(queue):
+                    yield event
         finally:
             channel.queues.remove(queue)
+
+    async def _told(self, queue: asyncio.Queue[RunEvent | None]) -> AsyncIterator[RunEvent]:
+        """Events, until it is time to look into the journal."""
+        while True:
+            local = self._runner.worker.works_on(self.id)  # then the queue tells
+            try:
+                async with asyncio.timeout(25 * _POLL_S if local else _POLL_S):
+                    event = await queue.get()
+            except TimeoutError:
+                return
+            if event is None:
+                return
+            yield event
 
 
 def output_of(record: Record, raised: NearfarError | None = None) -> Any:

@@ -17,6 +17,7 @@ from nearfar.graphs.inputs import checked, input_schema
 from nearfar.graphs.registry import Graph, Workflow, find
 from nearfar.settings import Settings, resolve
 from nearfar.storage.checkpoints import open_saver
+from nearfar.storage.effects import Effect, EffectStore
 from nearfar.storage.journal import Claim, NewRun, Record, open_journal
 
 from .forking import copy_until
@@ -31,7 +32,8 @@ class Runner:
     A run is written to the database before ``start`` returns, and after each of its steps. While
     the block is open, this process works on what it started, on what it resumed, and (unless
     ``adopt`` is off) on runs whose own process is gone. What is not done when the block ends stays
-    queued, and the next Runner goes on with it.
+    queued, and the next Runner goes on with it. With ``work`` off it only accepts and shows runs,
+    for other processes to work on.
     """
 
     def __init__(
@@ -39,13 +41,14 @@ class Runner:
         settings: Settings | str | Path | None = None,
         *,
         adopt: bool = True,
+        work: bool = True,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self.settings = resolve(settings)
         self.journal = open_journal(self.settings)
         self._new_id = new_id
         self._stack = AsyncExitStack()
-        self.worker = Worker(self.settings, self.journal, adopt=adopt)
+        self.worker = Worker(self.settings, self.journal, adopt=adopt, work=work)
         self._saver: BaseCheckpointSaver[str]
 
     async def __aenter__(self) -> Self:
@@ -108,7 +111,7 @@ class Runner:
 
     async def _accept(self, new: NewRun, graph: Graph, *, stream: bool) -> Run:
         room = self.worker.has_room()
-        record, created, fence = await self.journal.accept(new, claim=room)
+        record, created, fence = await self.journal.accept(new, claim=room, mine=self.worker.works)
         self.worker.own(record.id, graph if created else None, stream=stream)
         if fence is not None:
             self.worker.begin(Claim(record, fence))
@@ -152,7 +155,11 @@ class Runner:
             blob = stored(self._saver, answers, "answer") if answers else None
             approved = None if answers else record.head
             record = await self.journal.again(
-                id, allowed=("waiting",), answers=blob, approved=approved
+                id,
+                allowed=("waiting",),
+                answers=blob,
+                approved=approved,
+                mine=self.worker.works,
             )
         elif value is not None:
             raise RunStateError(
@@ -161,7 +168,7 @@ class Runner:
             )
         elif record.status not in ("queued", "running", "parked"):
             allowed = ("failed", "cancelled", "reconcile")
-            record = await self.journal.again(id, allowed=allowed)
+            record = await self.journal.again(id, allowed=allowed, mine=self.worker.works)
         self.worker.own(id)
         self.worker.channel(id).kept.clear()
         self.worker.look()
@@ -204,19 +211,61 @@ class Runner:
 
     async def prune(self, *, older_than_s: float) -> int:
         """Forget runs that ended so long ago, and threads that no run is left of; how many threads."""
-        threads = await self.journal.prune(time.time() - older_than_s)
+        return await self._drop(await self.journal.prune(time.time() - older_than_s))
+
+    async def forget(self, id: str) -> None:  # noqa: A002
+        """Drop a run that ended, and its thread when no other run is left of it."""
+        await self._drop(await self.journal.forget(id))
+
+    async def _drop(self, threads: builtins.list[str]) -> int:
         for thread_id in threads:
             await self._saver.adelete_thread(thread_id)
+        if threads:
+            await asyncio.to_thread(self._forget_effects, threads)
         return len(threads)
+
+    def _forget_effects(self, threads: builtins.list[str]) -> None:
+        with EffectStore.open(self.settings) as store:
+            for thread_id in threads:
+                store.forget(thread_id)
+
+    async def effects(self, record: Record) -> builtins.list[Effect]:
+        """What the run did, or may have done, to the outside world."""
+
+        def read() -> builtins.list[Effect]:
+            with EffectStore.open(self.settings) as store:
+                return store.of_run(record.id)
+
+        return await asyncio.to_thread(read)
+
+    def input_of(self, record: Record) -> Any:
+        """What the run was started with."""
+        return self._saver.serde.loads_typed(record.input)
+
+    async def states(self, record: Record) -> builtins.list[tuple[str, Any]]:
+        """The kept checkpoints of the run with the values of the graph's state, the oldest first."""
+        graph = await asyncio.to_thread(found_again(record, self.settings).graph, self.settings)
+        kept = graph.copy({"checkpointer": self._saver})
+        found = []
+        for point in await self.checkpoints(record):
+            config: Any = {
+                "configurable": {"thread_id": record.thread_id, "checkpoint_id": point["id"]}
+            }
+            found.append((point["id"], (await kept.aget_state(config)).values))
+        return found
 
     async def checkpoints(self, record: Record) -> "builtins.list[dict[str, Any]]":
         """The kept checkpoints of the run, the oldest first: id, step, source, created_at."""
         config: Any = {"configurable": {"thread_id": record.thread_id, "checkpoint_ns": ""}}
-        shown = []
+        shown: builtins.list[dict[str, Any]] = []
+        ended = record.head is None
         async for one in self._saver.alist(config):
             name = str(one.config["configurable"]["checkpoint_id"])
-            if name <= (record.base or "") or (record.head and name > record.head):
-                continue
+            if name == record.base:
+                break
+            ended = ended or name == record.head
+            if not ended:
+                continue  # of a later run of the thread
             metadata: Mapping[str, Any] = one.metadata
             shown.append(
                 {

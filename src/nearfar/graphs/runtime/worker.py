@@ -32,9 +32,12 @@ class Worker:
     whose process is gone.
     """
 
-    def __init__(self, settings: Settings, journal: SqliteJournal, *, adopt: bool) -> None:
+    def __init__(
+        self, settings: Settings, journal: SqliteJournal, *, adopt: bool, work: bool = True
+    ) -> None:
         self.settings = settings
         self.journal = journal
+        self.works = work
         self._adopt = adopt
         self._attempts: dict[str, asyncio.Task[None]] = {}
         self._channels: OrderedDict[str, Channel] = OrderedDict()
@@ -51,11 +54,15 @@ class Worker:
 
     def open(self) -> None:
         """Begin to work, in the running loop."""
+        if not self.works:
+            return
         self._heart = Heart(self.journal)
         self._pump_task = asyncio.create_task(self._pump())
 
     async def close(self) -> None:
         """Stop; what is not done goes back into the queue."""
+        if not self.works:
+            return
         self._closing = True
         attempts = list(self._attempts.values())
         for task in (self._pump_task, *attempts):
@@ -111,11 +118,15 @@ class Worker:
 
     def has_room(self) -> bool:
         """Whether one more run can be worked on."""
-        return not self._closing and len(self._attempts) < self.settings.runs.concurrency
+        return (
+            self.works
+            and not self._closing
+            and len(self._attempts) < self.settings.runs.concurrency
+        )
 
     async def _pump(self) -> None:
         """Begin what is to be done, for as long as the Runner is open."""
-        while True:
+        while not self._closing:
             self._wake.clear()
             try:
                 await self.expire()
@@ -123,7 +134,8 @@ class Worker:
             except StorageError as error:
                 _log.warning("the journal cannot be read", extra={"reason": str(error)})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _POLL_S)
+                async with asyncio.timeout(_POLL_S):
+                    await self._wake.wait()
             if not self._wake.is_set():
                 self._waiting.clear()  # what is new may come first
 

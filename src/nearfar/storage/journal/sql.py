@@ -287,7 +287,16 @@ def expire(db: sqlite3.Connection, error: dict[str, Any]) -> list[str]:
 def prune(db: sqlite3.Connection, before: float) -> list[str]:
     """Forget runs that ended before then, with their leases; the threads that have no run left."""
     ended = "status IN ('succeeded', 'failed', 'cancelled') AND updated_at < ?"
-    rows = db.execute(f"DELETE FROM runs WHERE {ended} RETURNING thread_id", (before,)).fetchall()  # noqa: S608
+    return _drop(db, ended, before)
+
+
+def forget(db: sqlite3.Connection, run_id: str) -> list[str]:
+    """Drop a run that ended; its thread, when no other run is left of it."""
+    return _drop(db, "status IN ('succeeded', 'failed', 'cancelled') AND id = ?", run_id)
+
+
+def _drop(db: sqlite3.Connection, where: str, value: Any) -> list[str]:
+    rows = db.execute(f"DELETE FROM runs WHERE {where} RETURNING thread_id", (value,)).fetchall()  # noqa: S608
     empty = []
     for thread_id in dict.fromkeys(row[0] for row in rows):
         if not db.execute("SELECT 1 FROM runs WHERE thread_id = ?", (thread_id,)).fetchone():

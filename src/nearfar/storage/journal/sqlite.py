@@ -62,15 +62,17 @@ class SqliteJournal:
     async def _read(self, call: Callable[[sqlite3.Connection], T]) -> T:
         return await self._in_thread(lambda: call(self._db))
 
-    async def accept(self, new: NewRun, *, claim: bool) -> tuple[Record, bool, Fence | None]:
+    async def accept(
+        self, new: NewRun, *, claim: bool, mine: bool = True
+    ) -> tuple[Record, bool, Fence | None]:
         """Keep a run; with ``claim`` work on it at once where its thread is free.
 
-        False when its idempotency key stands for that run already. Raises RunConflictError,
-        ThreadBusyError.
+        False when its idempotency key stands for that run already. A run that is not ``mine`` is
+        for anybody to begin. Raises RunConflictError, ThreadBusyError.
         """
 
         def work(db: sqlite3.Connection) -> tuple[Record, bool, Fence | None]:
-            record, created = sql.accept(db, new, self._home)
+            record, created = sql.accept(db, new, self._home if mine else "")
             got = sql.claim(db, record.id, self.watch, self.lease_s) if created and claim else None
             return (got.record if got else record), created, got.fence if got else None
 
@@ -115,11 +117,13 @@ class SqliteJournal:
         allowed: tuple[str, ...],
         answers: Blob | None = None,
         approved: str | None = None,
+        mine: bool = True,
     ) -> Record:
         """Put a run that stands still back into the queue. Raises RunStateError."""
+        home = self._home if mine else ""
         return await self._write(
             lambda db: sql.again(
-                db, run_id, self._home, allowed=allowed, answers=answers, approved=approved
+                db, run_id, home, allowed=allowed, answers=answers, approved=approved
             )
         )
 
@@ -128,6 +132,10 @@ class SqliteJournal:
         if not await self._read(sql.any_expired):
             return []
         return await self._write(lambda db: sql.expire(db, error))
+
+    async def forget(self, run_id: str) -> list[str]:
+        """Drop a run that ended; its thread, when no other run is left of it."""
+        return await self._write(lambda db: sql.forget(db, run_id))
 
     async def prune(self, before: float) -> list[str]:
         """Forget runs that ended before then; the threads that have no run left."""
