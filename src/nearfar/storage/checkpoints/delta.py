@@ -34,6 +34,7 @@ def history(
     thread_id: str,
     space: str,
     target: str | None,
+    *,
     channels: Sequence[str],
 ) -> dict[str, DeltaChannelHistory]:
     """LangGraph's ``get_delta_channel_history``: writes oldest first, ``seed`` where there is one."""

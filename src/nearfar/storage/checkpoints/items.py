@@ -45,6 +45,7 @@ class Sealing(Protocol):
     def plain(self) -> StrictSerializer: ...
     def seal(self, kind: str, content: bytes) -> tuple[str, bytes]: ...
     def unseal(self, kind: str, content: bytes) -> tuple[str, bytes]: ...
+    def with_types(self, names: Any) -> "Sealing": ...
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]: ...
     def loads_typed(self, data: tuple[str, bytes]) -> Any: ...
 
@@ -81,19 +82,18 @@ class Pieces:
     def settle(self) -> Ref:
         """The ranges, when all items have their number."""
         if self.ref is None:
-            start = self.before.ref if self.before and self.before.ref else [self.kind]
+            start: Ref = self.before.ref if self.before and self.before.ref else [self.kind]
             done = len(self.before.items) if len(start) > 1 and self.before else 0
             self.ref = [self.kind, *ranges((i.number for i in self.items[done:]), start[1:])]
             self.before = None
         return self.ref
 
 
-def ranges(numbers: Iterable[int | None], start: Sequence[int] = ()) -> list[int]:
+def ranges(numbers: Iterable[Any], start: Sequence[int] = ()) -> list[int]:
     """First and last number of each run, after ``start``: 1, 2, 3, 7 becomes [1, 3, 7, 7]."""
     found = list(start)
     last = found[-1] if found else -2
     for number in numbers:
-        assert number is not None
         if number == last + 1:
             found[-1] = number
         else:

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-_EVERY = 64  # checkpoints of a thread between two looks at what it keeps
-_THREADS = 10_000  # whose checkpoints are counted
+_EVERY = 64  # steps of a thread between two looks at what it keeps
 
 Key = tuple[str, str]  # namespace, checkpoint id
 
@@ -35,7 +34,7 @@ class Node:
         return self.space, self.id
 
 
-@dataclass
+@dataclass(frozen=True)
 class Retention:
     """How much of a thread's history is kept; None is without limit. What it needs always stays."""
 
@@ -43,22 +42,15 @@ class Retention:
     days: float | None = None
     thread_mb: float | None = None
     clock: Callable[[], float] = time.time
-    _written: dict[str, int] = field(default_factory=dict, repr=False)
 
     @property
     def limited(self) -> bool:
         return (self.checkpoints, self.days, self.thread_mb) != (None, None, None)
 
-    def due(self, thread_id: str) -> bool:
-        """Whether it is time to look at the thread: after every so many of its checkpoints."""
-        if not self.limited:
-            return False
-        count = self._written.pop(thread_id, 0) + 1
-        if count < _EVERY:
-            self._written[thread_id] = count
-            while len(self._written) > _THREADS:
-                del self._written[next(iter(self._written))]
-        return count >= _EVERY
+    def due(self, space: str, step: object) -> bool:
+        """Whether it is time to look at the thread: after every so many steps of its graph."""
+        counted = isinstance(step, int) and step > 0 and step % _EVERY == 0
+        return counted and space == "" and self.limited
 
 
 def to_keep(

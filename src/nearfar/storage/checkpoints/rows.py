@@ -115,7 +115,7 @@ class Checkpoint:
         bounds = ranges(numbers)
         pairs = zip(bounds[::2], bounds[1::2], strict=True)
         held = (connection.execute(_COUNT, (self.thread_id, *pair)).fetchone()[0] for pair in pairs)
-        return sum(held) == len(numbers)
+        return bool(sum(held) == len(numbers))
 
     def settle(self, committed: bool) -> None:
         """Let go of the bytes that are stored, or of the numbers that are not."""
@@ -182,7 +182,7 @@ class Reader:
             checkpoint,
             json.loads(metadata) if metadata is not None else {},
             {"configurable": {**place, "checkpoint_id": parent}} if parent else None,
-            load_pending_writes(writes, serde),  # type: ignore[arg-type]  # both have loads_typed
+            load_pending_writes(writes, serde),
         )
         return Found(found, memo)
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import ormsgpack
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_default
-from langgraph.checkpoint.serde.jsonplus import _option as _PACK
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_default, _option
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.types import Send
 
@@ -50,7 +49,11 @@ class StrictSerializer(JsonPlusSerializer):
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[Any]) -> "StrictSerializer":
         """The same with more classes."""
         names = {(c.__module__, c.__name__) if isinstance(c, type) else c for c in extra_allowlist}
-        return self if names <= self._types else StrictSerializer(self._types | names)
+        return (
+            self
+            if names <= self._types
+            else StrictSerializer([(n[0], n[1]) for n in self._types | names])
+        )
 
     @property
     def plain(self) -> "StrictSerializer":
@@ -81,7 +84,7 @@ class StrictSerializer(JsonPlusSerializer):
     def pack(self, obj: Any) -> bytes:
         """As msgpack. Raises CheckpointTypeError."""
         try:
-            return ormsgpack.packb(obj, default=self._extend, option=_PACK)
+            return ormsgpack.packb(obj, default=self._extend, option=_option)
         except TypeError as error:  # ormsgpack keeps to itself what its hook raised
             raise self._told() or CheckpointTypeError(
                 f"A value cannot be kept in a checkpoint: {error}."
@@ -115,8 +118,12 @@ class StrictSerializer(JsonPlusSerializer):
         return problem
 
     def _extend(self, obj: Any) -> Any:
-        if type(obj) is Send and obj.timeout is None:  # as LangGraph writes it, at a tenth of the cost
-            return ormsgpack.Ext(_POSITIONAL, self.pack(("langgraph.types", "Send", (obj.node, obj.arg))))
+        if (
+            type(obj) is Send and obj.timeout is None
+        ):  # as LangGraph writes it, at a tenth of the cost
+            return ormsgpack.Ext(
+                _POSITIONAL, self.pack(("langgraph.types", "Send", (obj.node, obj.arg)))
+            )
         if not isinstance(obj, BaseException | _DeltaSnapshot):
             kind = type(obj)
             listed = (kind.__module__, kind.__name__) in self._types
@@ -147,6 +154,9 @@ class StrictSerializer(JsonPlusSerializer):
             if tuple(content[:2]) != ("datetime", "datetime") or content[3] != "fromisoformat":
                 raise _refused(content[0], f"{content[1]}.{content[3]}")
             return datetime.fromisoformat(content[2])
+        return self._constructed(code, content)
+
+    def _constructed(self, code: int, content: Any) -> Any:
         make = self._class(content[0], content[1])
         if code == _ONE:
             return make(content[2])

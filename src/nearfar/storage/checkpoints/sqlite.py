@@ -39,11 +39,11 @@ from .writer import Guard, StaleError, Writer
 T = TypeVar("T")
 
 _LATEST = (
-    f"SELECT {COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"
+    f"SELECT {COLUMNS} FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ?"  # noqa: S608 - our own words
     " ORDER BY rowid DESC LIMIT 1"
 )
 _ONE = (
-    f"SELECT {COLUMNS} FROM checkpoints"
+    f"SELECT {COLUMNS} FROM checkpoints"  # noqa: S608 - our own words
     " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
 _ANY = "SELECT type, checkpoint FROM checkpoints WHERE type IS NOT NULL LIMIT 1"
@@ -74,7 +74,8 @@ class SqliteSaver(AsyncSqliteSaver):
         self.path = path
         self._retention = retention or Retention()
         self._splitter, self._memos = Splitter(serde), Memos()
-        self._writer = Writer(path, durable=durable, guard=guard)
+        self._guard = guard
+        self._writer = Writer(path, durable=durable)
         self._source = connect(path)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="nearfar-checkpoint-reader")
 
@@ -110,9 +111,17 @@ class SqliteSaver(AsyncSqliteSaver):
     ) -> "SqliteSaver":  # what LangGraph calls with the classes of a graph's state
         """The same checkpointer, for a graph whose state declares these classes."""
         clone = copy.copy(self)
-        serde = self._splitter.serde.with_types(extra_allowlist)  # type: ignore[attr-defined]
-        clone.serde, clone._splitter = serde, Splitter(serde)
+        clone._use(self._splitter.serde.with_types(extra_allowlist))  # noqa: SLF001 - of this class
         return clone
+
+    def with_guard(self, guard: Guard | None) -> "SqliteSaver":
+        """The same checkpointer for a writer of its own: its memory and its writer thread are shared."""
+        clone = copy.copy(self)
+        clone._guard = guard
+        return clone
+
+    def _use(self, serde: Sealing) -> None:
+        self.serde, self._splitter = cast("Any", serde), Splitter(serde)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         thread_id, space = _place(config)
@@ -186,7 +195,7 @@ class SqliteSaver(AsyncSqliteSaver):
             new = Memo(memo.life, dict(pieces))
             self._memos.put(thread_id, space, new)
             try:
-                new.life = await self._writer.write((thread_id,), row.write, row.settle)
+                new.life = await self._write((thread_id,), row.write, row.settle)
             except StaleError:  # another program pruned the thread: nothing of it is known here
                 memo = Memo()
                 continue
@@ -194,7 +203,8 @@ class SqliteSaver(AsyncSqliteSaver):
                 self._memos.drop([thread_id])
                 raise
             break
-        await self._keep_bounded(thread_id)
+        if self._retention.due(space, metadata.get("step")):
+            await self.aretain(thread_id)
         place = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": space}
         return {"configurable": {**place, "checkpoint_id": checkpoint["id"]}}
 
@@ -213,7 +223,7 @@ class SqliteSaver(AsyncSqliteSaver):
         ]
         special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         query = f"INSERT OR {'REPLACE' if special else 'IGNORE'} {INSERT_WRITES}"
-        await self._writer.write((thread_id,), lambda c: _insert(c, query, rows))
+        await self._write((thread_id,), lambda c: _insert(c, query, rows))
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -223,7 +233,7 @@ class SqliteSaver(AsyncSqliteSaver):
         thread_id, space = _place(config)
         target = get_checkpoint_id(config)
         return await self._read(
-            lambda c: history(c, self._splitter, thread_id, space, target, list(channels))
+            lambda c: history(c, self._splitter, thread_id, space, target, channels=list(channels))
         )
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -280,16 +290,20 @@ class SqliteSaver(AsyncSqliteSaver):
     def _latest_only(self, connection: sqlite3.Connection, thread_ids: tuple[str, ...]) -> None:
         upkeep.keep_latest(connection, thread_ids[0], self._splitter)
 
-    async def _keep_bounded(self, thread_id: str) -> None:
-        if self._retention.due(thread_id):
-            await self.aretain(thread_id)
+    async def _write(
+        self,
+        thread_ids: tuple[str, ...],
+        run: Callable[[sqlite3.Connection], T],
+        settle: Callable[[bool], None] | None = None,
+    ) -> T:
+        return await self._writer.write(thread_ids, run, guard=self._guard, settle=settle)
 
     async def _change(
         self,
         thread_ids: tuple[str, ...],
         work: Callable[[sqlite3.Connection, tuple[str, ...]], T],
     ) -> T:
-        return await self._writer.write(thread_ids, lambda c: work(c, thread_ids))
+        return await self._write(thread_ids, lambda c: work(c, thread_ids))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def snapshot() -> T:

@@ -25,16 +25,18 @@ class StaleError(Exception):
 class Write:
     """One write of a thread and who waits for it."""
 
-    __slots__ = ("error", "future", "result", "run", "settle", "thread_ids")
+    __slots__ = ("error", "future", "guard", "result", "run", "settle", "thread_ids")
 
     def __init__(
         self,
         thread_ids: tuple[str, ...],
         run: Callable[[sqlite3.Connection], Any],
+        guard: Guard | None,
         settle: Callable[[bool], None] | None,
         future: "asyncio.Future[Any]",
     ) -> None:
-        self.thread_ids, self.run, self.settle, self.future = thread_ids, run, settle, future
+        self.thread_ids, self.run, self.guard = thread_ids, run, guard
+        self.settle, self.future = settle, future
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -42,8 +44,8 @@ class Write:
 class Writer:
     """Group commit: a write is acknowledged when the transaction that it is in was committed."""
 
-    def __init__(self, path: Path, *, durable: bool, guard: Guard | None) -> None:
-        self._path, self._durable, self._guard = path, durable, guard
+    def __init__(self, path: Path, *, durable: bool) -> None:
+        self._path = path
         self._queue: SimpleQueue[list[Write] | None] = SimpleQueue()
         self._waiting: dict[asyncio.AbstractEventLoop, list[Write]] = {}  # each its loop's own
         self._closed = False
@@ -55,6 +57,8 @@ class Writer:
         self,
         thread_ids: tuple[str, ...],
         run: Callable[[sqlite3.Connection], T],
+        *,
+        guard: Guard | None = None,
         settle: Callable[[bool], None] | None = None,
     ) -> T:
         """Do that in a transaction, after the guard said yes to the threads.
@@ -66,7 +70,7 @@ class Writer:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         loop = future.get_loop()
         waiting = self._waiting.setdefault(loop, [])
-        waiting.append(Write(thread_ids, run, settle, future))
+        waiting.append(Write(thread_ids, run, guard, settle, future))
         if len(waiting) == 1:  # what this turn of the loop and the next bring goes together
             loop.call_soon(loop.call_soon, self._hand_over, loop)
         return await future
@@ -117,7 +121,7 @@ class Writer:
                 self._commit([write])
 
     def _transact(self, batch: list[Write]) -> None:
-        guarded: dict[str, BaseException | None] = {}
+        guarded: dict[tuple[Guard, str], BaseException | None] = {}
         with transaction(self._connection):
             for write in batch:
                 write.error = self._refusal(write, guarded)
@@ -130,19 +134,22 @@ class Writer:
             if write.settle:
                 write.settle(write.error is None)
 
-    def _refusal(self, write: Write, seen: dict[str, BaseException | None]) -> BaseException | None:
+    def _refusal(
+        self, write: Write, seen: dict[tuple[Guard, str], BaseException | None]
+    ) -> BaseException | None:
         """What the guard said of the write's threads, asked once in a transaction."""
-        if self._guard is None:
+        if write.guard is None:
             return None
         for thread_id in write.thread_ids:
-            if thread_id not in seen:
+            key = (write.guard, thread_id)
+            if key not in seen:
                 try:
-                    self._guard(self._connection, thread_id)
-                    seen[thread_id] = None
+                    write.guard(self._connection, thread_id)
+                    seen[key] = None
                 except Exception as error:  # noqa: BLE001  # a worker boundary: it goes to who waits
-                    seen[thread_id] = error
-            if seen[thread_id] is not None:
-                return seen[thread_id]
+                    seen[key] = error
+            if seen[key] is not None:
+                return seen[key]
         return None
 
     def _tell(self, batch: list[Write]) -> None:
