@@ -41,9 +41,11 @@ class StorageSettings(Section):
 
     url: StorageUrl | None = None
     """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
-    power_safe: bool = True
-    """Whether a step that is done survives a power cut too, not only a crash of the program."""
-    types: list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]] = Field(default=[])
+    power_safe: bool = False
+    """Whether each step survives a power cut, not only a crash of the program. Runs and effects always do."""
+    types: list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]] = Field(
+        default=[]
+    )
     """Classes of your own that the states of threads may hold: `package.module:Class`."""
     encryption: EncryptionSettings = EncryptionSettings()
     """Whether the states of threads are encrypted in the database."""

@@ -15,7 +15,7 @@ from nearfar.storage.checkpoints.sqlite import SqliteSaver
 class Open(Protocol):
     """Opens the same database each time it is called."""
 
-    def __call__(self, **options: Any) -> AbstractAsyncContextManager[BaseCheckpointSaver[str]]: ...
+    def __call__(self, **options: Any) -> AbstractAsyncContextManager[Any]: ...
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,16 @@
 """Which checkpoints of a thread must stay so that it goes on as if none had gone."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import ormsgpack
+
+from .items import Ref, Splitter
+
+_DAY_S = 86_400.0
+_MB = 2**20
 _EVERY = 64  # steps of a thread between two looks at what it keeps
 
 Key = tuple[str, str]  # namespace, checkpoint id
@@ -47,10 +54,70 @@ class Retention:
     def limited(self) -> bool:
         return (self.checkpoints, self.days, self.thread_mb) != (None, None, None)
 
+    def exceeded(self, size: int) -> bool:
+        """Whether so many bytes are too many."""
+        return self.thread_mb is not None and size > self.thread_mb * _MB
+
     def due(self, space: str, step: object) -> bool:
         """Whether it is time to look at the thread: after every so many steps of its graph."""
         counted = isinstance(step, int) and step > 0 and step % _EVERY == 0
         return counted and space == "" and self.limited
+
+
+def chosen_by(rule: Retention, nodes: Sequence[Node]) -> list[Node]:
+    """What number and age leave, the newest last."""
+    chosen = list(nodes)
+    if rule.checkpoints is not None:
+        chosen = chosen[max(0, len(chosen) - rule.checkpoints) :]
+    if rule.days is not None:
+        oldest = rule.clock() - rule.days * _DAY_S
+        chosen = [node for node in chosen if node.written_at >= oldest]
+    return chosen
+
+
+def make_node(
+    row: Sequence[Any],
+    noted: Mapping[str, Any],
+    pending: Collection[Any],
+    splitter: Splitter | None,
+) -> Node:
+    """Of a row (position, namespace, id, parent, time, metadata, type, state, items).
+
+    ``splitter`` reads what the state holds; it is needed where there are DeltaChannels.
+    """
+    position, space, checkpoint_id, parent, written_at, _, kind, content, refs = row
+    stored: set[str] = set()
+    versioned: set[str] = set()
+    if splitter is not None:
+        serde = splitter.serde
+        state: Any = serde.plain.loads_typed(serde.unseal(kind, bytes(content)))
+        stored = set(state["channel_values"]) | set(ormsgpack.unpackb(refs) if refs else ())
+        versioned = set(state["channel_versions"])
+    return Node(
+        position,
+        space,
+        checkpoint_id,
+        parent,
+        written_at or 0.0,
+        root=(noted.get("parents") or {}).get(""),
+        pending=(space, checkpoint_id) in pending,
+        deltas=frozenset(noted.get("counters_since_delta_snapshot") or ()),
+        stored=frozenset(stored),
+        versioned=frozenset(versioned),
+    )
+
+
+def gaps(refs: Iterable[Iterable[Ref]]) -> list[tuple[int, int]]:
+    """The ranges of numbers between those that checkpoints are made of."""
+    bounds = {
+        pair for each in refs for ref in each for pair in zip(ref[1::2], ref[2::2], strict=True)
+    }
+    found, following = [], 1
+    for first, last in sorted(bounds):
+        if first > following:
+            found.append((following, first - 1))
+        following = max(following, last + 1)
+    return [*found, (following, 2**62)]
 
 
 def to_keep(

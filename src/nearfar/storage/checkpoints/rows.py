@@ -56,8 +56,8 @@ def life_of(connection: sqlite3.Connection, thread_id: str) -> Life | None:
 
 
 @dataclass
-class Checkpoint:
-    """A checkpoint on its way into the database."""
+class NewRow:
+    """A checkpoint on its way into a database."""
 
     thread_id: str
     space: str
@@ -65,57 +65,35 @@ class Checkpoint:
     parent: str | None
     kind: str
     content: bytes
-    metadata: bytes
+    metadata: Any
     pieces: Mapping[str, Pieces]
     life: Life | None
     """The life of the thread that the numbers of ``pieces`` belong to."""
-    clock: Callable[[], float] = time.time
     given: list[Item] = field(default_factory=list)
     """The items that got their numbers in this transaction."""
 
-    def write(self, connection: sqlite3.Connection) -> Life:
-        """Into the database; the thread's life. Raises StaleError when its items are gone."""
-        self.given = []
-        row = connection.execute(_LIFE, (self.thread_id,)).fetchone()
-        if row is None:
-            life, last = None, 0
-        else:
-            life, last = (row[0], row[1]), row[2]
-        if life != self.life and not self._still_there(connection, life):
-            raise StaleError
-        if life is None:
-            life = begin_life(connection, self.thread_id)
-        self._write_items(connection, last)
-        refs = {name: pieces.settle() for name, pieces in self.pieces.items()}
-        own = (self.thread_id, self.space, self.id, self.parent, self.kind, self.content)
-        packed = ormsgpack.packb(refs) if refs else None
-        connection.execute(INSERT_CHECKPOINT, (*own, self.metadata, packed, self.clock()))
-        return life
-
-    def _write_items(self, connection: sqlite3.Connection, last: int) -> None:
+    def number_items(self, last: int) -> tuple[list[tuple[str, int, str, bytes]], int]:
+        """Rows for the items that are not stored yet, counted on from ``last``; and the last number."""
         rows = []
-        for item in self._items():
-            if item.number is None:
-                last += 1
-                rows.append((self.thread_id, last, item.kind, item.content))
-                item.number = last
-                self.given.append(item)
-        if rows:
-            connection.executemany(INSERT_ITEM, rows)
-            connection.execute(_SET, (last, self.thread_id))
+        self.given = []
+        for pieces in self.pieces.values():
+            for item in pieces.items if pieces.ref is None else ():
+                if item.number is None:
+                    last += 1
+                    rows.append((self.thread_id, last, item.kind, item.content))
+                    item.number = last
+                    self.given.append(item)
+        return rows, last
 
-    def _still_there(self, connection: sqlite3.Connection, life: Life | None) -> bool:
-        """Whether the items that are not stored again are those of this life, and not pruned."""
+    def known_numbers(self) -> list[int]:
+        """The numbers of the items that are not stored again."""
         items = [i for pieces in self.pieces.values() for i in pieces.items]
-        numbers = sorted({i.number for i in items if i.number is not None})
-        if not numbers:
-            return True
-        if life is None or self.life is None or life[0] != self.life[0]:
-            return False
-        bounds = ranges(numbers)
-        pairs = zip(bounds[::2], bounds[1::2], strict=True)
-        held = (connection.execute(_COUNT, (self.thread_id, *pair)).fetchone()[0] for pair in pairs)
-        return bool(sum(held) == len(numbers))
+        return sorted({i.number for i in items if i.number is not None})
+
+    def refs(self) -> bytes | None:
+        """What the column ``items`` holds, once all have their numbers."""
+        found = {name: pieces.settle() for name, pieces in self.pieces.items()}
+        return ormsgpack.packb(found) if found else None
 
     def settle(self, committed: bool) -> None:
         """Let go of the bytes that are stored, or of the numbers that are not."""
@@ -128,10 +106,40 @@ class Checkpoint:
             for pieces in self.pieces.values():
                 pieces.ref = None
 
-    def _items(self) -> Iterable[Item]:
-        for pieces in self.pieces.values():
-            if pieces.ref is None:
-                yield from pieces.items
+
+@dataclass
+class NewCheckpoint(NewRow):
+    """A checkpoint on its way into SQLite."""
+
+    clock: Callable[[], float] = time.time
+
+    def write(self, connection: sqlite3.Connection) -> Life:
+        """Into the database; the thread's life. Raises StaleError when its items are gone."""
+        row = connection.execute(_LIFE, (self.thread_id,)).fetchone()
+        life, last = (None, 0) if row is None else ((row[0], row[1]), row[2])
+        if life != self.life and not self._still_there(connection, life):
+            raise StaleError
+        if life is None:
+            life = begin_life(connection, self.thread_id)
+        numbered, last = self.number_items(last)
+        if numbered:
+            connection.executemany(INSERT_ITEM, numbered)
+            connection.execute(_SET, (last, self.thread_id))
+        own = (self.thread_id, self.space, self.id, self.parent, self.kind, self.content)
+        connection.execute(INSERT_CHECKPOINT, (*own, self.metadata, self.refs(), self.clock()))
+        return life
+
+    def _still_there(self, connection: sqlite3.Connection, life: Life | None) -> bool:
+        """Whether the items that are not stored again are those of this life, and not pruned."""
+        numbers = self.known_numbers()
+        if not numbers:
+            return True
+        if life is None or self.life is None or life[0] != self.life[0]:
+            return False
+        bounds = ranges(numbers)
+        pairs = zip(bounds[::2], bounds[1::2], strict=True)
+        held = (connection.execute(_COUNT, (self.thread_id, *pair)).fetchone()[0] for pair in pairs)
+        return bool(sum(held) == len(numbers))
 
 
 @dataclass
@@ -140,6 +148,15 @@ class Found:
 
     checkpoint: CheckpointTuple
     memo: Memo
+
+
+def remembered(before: Memo | None, name: str, ref: Ref, version: Any, memo: Memo) -> Pieces | None:
+    """The pieces of last time, when they are the same and their fields are known."""
+    known = before.channels.get(name) if before else None
+    if not (before and known and before.life and memo.life and before.life[0] == memo.life[0]):
+        return None
+    whole = known.ref == ref and known.version == version and known.fields is not None
+    return known if whole else None
 
 
 class Reader:
@@ -168,7 +185,7 @@ class Reader:
         memo = Memo(life_of(self._connection, thread_id))
         for name, ref in (ormsgpack.unpackb(refs) if refs else {}).items():
             version = checkpoint["channel_versions"].get(name)
-            known = self._remembered(name, ref, version, memo)
+            known = remembered(self._memo, name, ref, version, memo)
             if known is not None and self._lend:
                 value, pieces = self.splitter.lend(known), known
             else:
@@ -201,15 +218,6 @@ class Reader:
                 items = self._read_items(thread_id, apart[name])
                 found[name] = self.splitter.join(apart[name], None, items)[0]
         return found
-
-    def _remembered(self, name: str, ref: Ref, version: Any, memo: Memo) -> Pieces | None:
-        """The pieces of last time, when they are the same and their fields are known."""
-        before = self._memo
-        known = before.channels.get(name) if before else None
-        if not (before and known and before.life and memo.life and before.life[0] == memo.life[0]):
-            return None
-        whole = known.ref == ref and known.version == version and known.fields is not None
-        return known if whole else None
 
     def _read_items(self, thread_id: str, ref: Ref) -> list[Item]:
         cached = self._items

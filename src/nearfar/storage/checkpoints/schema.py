@@ -8,15 +8,19 @@ from nearfar.storage.database import connect
 from nearfar.storage.migrations import Migration, migrate
 
 _THEIRS = (
-    ("CREATE TABLE IF NOT EXISTS checkpoints (thread_id TEXT NOT NULL,"
-    " checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL,"
-    " parent_checkpoint_id TEXT, type TEXT, checkpoint BLOB, metadata BLOB,"
-    " PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id))"),
-    ("CREATE TABLE IF NOT EXISTS writes (thread_id TEXT NOT NULL,"
-    " checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL, task_id TEXT NOT NULL,"
-    " idx INTEGER NOT NULL, channel TEXT NOT NULL, type TEXT, value BLOB,"
-    " task_path TEXT NOT NULL DEFAULT '',"
-    " PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx))"),
+    (
+        "CREATE TABLE IF NOT EXISTS checkpoints (thread_id TEXT NOT NULL,"
+        " checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL,"
+        " parent_checkpoint_id TEXT, type TEXT, checkpoint BLOB, metadata BLOB,"
+        " PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id))"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS writes (thread_id TEXT NOT NULL,"
+        " checkpoint_ns TEXT NOT NULL DEFAULT '', checkpoint_id TEXT NOT NULL, task_id TEXT NOT NULL,"
+        " idx INTEGER NOT NULL, channel TEXT NOT NULL, type TEXT, value BLOB,"
+        " task_path TEXT NOT NULL DEFAULT '',"
+        " PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx))"
+    ),
 )
 _OURS = (
     # Which items the checkpoint is made of, and when it was written (Unix time).
@@ -25,10 +29,14 @@ _OURS = (
     # The latest is the one written last: a clock that was set back makes smaller ids.
     "CREATE INDEX checkpoints_in_order ON checkpoints (thread_id, checkpoint_ns)",
     # A new token is a new life: what a program remembers of a thread's items holds for one of them.
-    ("CREATE TABLE checkpoint_threads (thread_id TEXT PRIMARY KEY, token INTEGER NOT NULL,"
-    " pruned INTEGER NOT NULL, last_number INTEGER NOT NULL) WITHOUT ROWID"),
-    ("CREATE TABLE checkpoint_items (thread_id TEXT NOT NULL, number INTEGER NOT NULL,"
-    " type TEXT NOT NULL, value BLOB, PRIMARY KEY (thread_id, number)) WITHOUT ROWID"),
+    (
+        "CREATE TABLE checkpoint_threads (thread_id TEXT PRIMARY KEY, token INTEGER NOT NULL,"
+        " pruned INTEGER NOT NULL, last_number INTEGER NOT NULL) WITHOUT ROWID"
+    ),
+    (
+        "CREATE TABLE checkpoint_items (thread_id TEXT NOT NULL, number INTEGER NOT NULL,"
+        " type TEXT NOT NULL, value BLOB, PRIMARY KEY (thread_id, number)) WITHOUT ROWID"
+    ),
 )
 
 

@@ -14,13 +14,13 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     ChannelVersions,
+    Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
     DeltaChannelHistory,
     get_checkpoint_id,
     get_checkpoint_metadata,
 )
-from langgraph.checkpoint.base import Checkpoint as State
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.checkpoint.sqlite.utils import search_where
 
@@ -31,7 +31,7 @@ from . import upkeep
 from .delta import history
 from .items import Memo, Memos, Sealing, Splitter
 from .pruning import Retention
-from .rows import COLUMNS, INSERT_WRITES, Checkpoint, Found, Reader
+from .rows import COLUMNS, INSERT_WRITES, Found, NewCheckpoint, Reader
 from .schema import prepare
 from .versions import next_version
 from .writer import Guard, StaleError, Writer
@@ -117,7 +117,7 @@ class SqliteSaver(AsyncSqliteSaver):
     def with_guard(self, guard: Guard | None) -> "SqliteSaver":
         """The same checkpointer for a writer of its own: its memory and its writer thread are shared."""
         clone = copy.copy(self)
-        clone._guard = guard
+        clone._guard = guard  # noqa: SLF001 - of this class
         return clone
 
     def _use(self, serde: Sealing) -> None:
@@ -175,7 +175,7 @@ class SqliteSaver(AsyncSqliteSaver):
     async def aput(
         self,
         config: RunnableConfig,
-        checkpoint: State,
+        checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
@@ -189,7 +189,7 @@ class SqliteSaver(AsyncSqliteSaver):
                 checkpoint["channel_values"], checkpoint["channel_versions"], new_versions, memo
             )
             kind, content = self.serde.dumps_typed({**checkpoint, "channel_values": inline})
-            row = Checkpoint(
+            row = NewCheckpoint(
                 thread_id, space, checkpoint["id"], parent, kind, content, text, pieces, memo.life
             )
             new = Memo(memo.life, dict(pieces))
@@ -266,13 +266,15 @@ class SqliteSaver(AsyncSqliteSaver):
             if strategy == "delete":
                 await self.adelete_thread(thread_id)
             else:
-                await self._change((thread_id,), self._latest_only)
+                await self.aretain(thread_id, Retention(checkpoints=0))
 
-    async def aretain(self, thread_id: str, retention: Retention | None = None) -> int:
-        """Drop what the retention does not keep; how many checkpoints went."""
+    async def aretain(
+        self, thread_id: str, retention: Retention | None = None, named: Sequence[str] = ()
+    ) -> int:
+        """Drop what the retention does not keep; how many checkpoints went. ``named`` ones stay."""
         rule = retention or self._retention
         return await self._change(
-            (thread_id,), lambda c, t: upkeep.retain(c, t[0], rule, self._splitter)
+            (thread_id,), lambda c, t: upkeep.retain(c, t[0], rule, self._splitter, named)
         )
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -286,9 +288,6 @@ class SqliteSaver(AsyncSqliteSaver):
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         return next_version(current, super().get_next_version, channel)
-
-    def _latest_only(self, connection: sqlite3.Connection, thread_ids: tuple[str, ...]) -> None:
-        upkeep.keep_latest(connection, thread_ids[0], self._splitter)
 
     async def _write(
         self,

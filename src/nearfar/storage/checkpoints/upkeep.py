@@ -3,16 +3,13 @@
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import ormsgpack
 
 from .items import Splitter
-from .pruning import Key, Node, Retention, foundations, to_keep
+from .pruning import Key, Node, Retention, chosen_by, foundations, gaps, make_node, to_keep
 from .rows import begin_life
 
-_DAY_S = 86_400.0
-_MB = 2**20
 _TABLES = ("checkpoints", "writes", "checkpoint_items", "checkpoint_threads")
 _COPIES = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,"
@@ -84,17 +81,6 @@ def delete_runs(
         drop(connection, thread_id, nodes.keys() - others - foundations(nodes, others))
 
 
-def keep_latest(
-    connection: sqlite3.Connection,
-    thread_id: str,
-    splitter: Splitter,
-    named: Collection[str] = (),
-) -> int:
-    """Drop all that no run needs to go on; how many checkpoints that were."""
-    nodes = read_nodes(connection, thread_id, splitter)
-    return drop(connection, thread_id, {n.key for n in nodes} - to_keep(nodes, (), named))
-
-
 def retain(
     connection: sqlite3.Connection,
     thread_id: str,
@@ -104,22 +90,15 @@ def retain(
 ) -> int:
     """Drop what ``rule`` does not keep; how many checkpoints that were."""
     nodes = read_nodes(connection, thread_id, splitter)
-    chosen = list(nodes)
-    if rule.checkpoints is not None:
-        chosen = chosen[-rule.checkpoints :]
-    if rule.days is not None:
-        oldest = rule.clock() - rule.days * _DAY_S
-        chosen = [node for node in chosen if node.written_at >= oldest]
-    kept = to_keep(nodes, [n.key for n in chosen], named)
-    dropped = drop(connection, thread_id, {n.key for n in nodes} - kept)
-    while (
-        rule.thread_mb is not None and chosen and size(connection, thread_id) > rule.thread_mb * _MB
-    ):
-        nodes = [node for node in nodes if node.key in kept]
-        chosen = chosen[(len(chosen) + 3) // 4 :]
+    chosen = chosen_by(rule, nodes)
+    dropped = 0
+    while True:
         kept = to_keep(nodes, [n.key for n in chosen], named)
         dropped += drop(connection, thread_id, {n.key for n in nodes} - kept)
-    return dropped
+        nodes = [node for node in nodes if node.key in kept]
+        if not chosen or not rule.exceeded(size(connection, thread_id)):
+            return dropped
+        chosen = chosen[(len(chosen) + 3) // 4 :]
 
 
 def size(connection: sqlite3.Connection, thread_id: str) -> int:
@@ -133,32 +112,9 @@ def read_nodes(connection: sqlite3.Connection, thread_id: str, splitter: Splitte
     pending = set(connection.execute(_PENDING, (thread_id,)))
     rows = connection.execute(_NODES, (thread_id,)).fetchall()
     noted = [json.loads(row[5]) if row[5] else {} for row in rows]
-    with_deltas = any(note.get("counters_since_delta_snapshot") for note in noted)
-    nodes = []
-    for row, note in zip(rows, noted, strict=True):
-        position, space, checkpoint_id, parent, written_at, _, kind, content, refs = row
-        stored: set[str] = set()
-        versioned: set[str] = set()
-        if with_deltas:
-            serde = splitter.serde
-            state: Any = serde.plain.loads_typed(serde.unseal(kind, content))
-            stored = set(state["channel_values"]) | set(ormsgpack.unpackb(refs) if refs else ())
-            versioned = set(state["channel_versions"])
-        nodes.append(
-            Node(
-                position,
-                space,
-                checkpoint_id,
-                parent,
-                written_at or 0.0,
-                root=(note.get("parents") or {}).get(""),
-                pending=(space, checkpoint_id) in pending,
-                deltas=frozenset(note.get("counters_since_delta_snapshot") or ()),
-                stored=frozenset(stored),
-                versioned=frozenset(versioned),
-            )
-        )
-    return nodes
+    deltas = any(note.get("counters_since_delta_snapshot") for note in noted)
+    needed = splitter if deltas else None
+    return [make_node(row, note, pending, needed) for row, note in zip(rows, noted, strict=True)]
 
 
 def drop(connection: sqlite3.Connection, thread_id: str, gone: Collection[Key]) -> int:
@@ -183,18 +139,10 @@ def drop(connection: sqlite3.Connection, thread_id: str, gone: Collection[Key]) 
 def _collect(connection: sqlite3.Connection, thread_id: str) -> None:
     """Delete the items between the ranges that checkpoints are made of."""
     query = "SELECT items FROM checkpoints WHERE thread_id = ? AND items IS NOT NULL"
-    bounds: set[tuple[int, int]] = set()
-    for (packed,) in connection.execute(query, (thread_id,)):
-        for ref in ormsgpack.unpackb(packed).values():
-            bounds.update(zip(ref[1::2], ref[2::2], strict=True))
-    gaps, following = [], 1
-    for first, last in sorted(bounds):
-        if first > following:
-            gaps.append((thread_id, following, first - 1))
-        following = max(following, last + 1)
-    gaps.append((thread_id, following, 2**62))
+    refs = [ormsgpack.unpackb(row[0]).values() for row in connection.execute(query, (thread_id,))]
     connection.executemany(
-        "DELETE FROM checkpoint_items WHERE thread_id = ? AND number BETWEEN ? AND ?", gaps
+        "DELETE FROM checkpoint_items WHERE thread_id = ? AND number BETWEEN ? AND ?",
+        [(thread_id, *gap) for gap in gaps(refs)],
     )
     connection.execute(
         "UPDATE checkpoint_threads SET pruned = pruned + 1 WHERE thread_id = ?", (thread_id,)
