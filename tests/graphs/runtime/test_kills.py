@@ -1,0 +1,126 @@
+"""Killed at any moment, and at each boundary of what is kept: nothing is lost, wrong or done again."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from .kill_flow import TRAILS
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork a process")
+
+ROOT = Path(__file__).parents[3]
+SIGKILL = 9
+LONG = [pytest.mark.long, pytest.mark.timeout(1200)]
+
+
+class Children:
+    """One warmed process that forks a child for each task."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.graphs.runtime.kill_children"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def close(self) -> None:
+        _pipe(self._process.stdin).close()
+        _pipe(self._process.stdout).close()
+        self._process.wait(30)
+
+    def run(self, home: Path, what: str, **task: Any) -> dict[str, Any] | None:
+        """What the child answered; None when it was killed."""
+        self._count += 1
+        home.mkdir(exist_ok=True)
+        answer = self._folder / f"answer{self._count}"
+        environ = {"NEARFAR_HOME": str(home), "KILL_LOG": str(home / "log")}
+        stdin = _pipe(self._process.stdin)
+        whole = {"environ": environ, "answer": str(answer), "what": what, **task}
+        stdin.write(json.dumps(whole) + "\n")
+        stdin.flush()
+        ended = json.loads(_pipe(self._process.stdout).readline())
+        assert ended["signal"] in (0, SIGKILL)
+        if ended["signal"]:
+            return None
+        told: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        return told
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+@pytest.fixture(scope="module")
+def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
+    made = Children(tmp_path_factory.mktemp("children"))
+    yield made
+    made.close()
+
+
+def done_again(home: Path) -> list[str]:
+    """Tasks that began after their results were kept."""
+    kept: set[str] = set()
+    again = []
+    for line in (home / "log").read_text(encoding="utf-8").splitlines():
+        kind, _, task = line.partition(" ")
+        if kind == "kept":
+            kept.add(task)
+        elif task in kept:
+            again.append(task)
+    return again
+
+
+def check(told: dict[str, Any] | None, graph: str, home: Path) -> None:
+    assert told is not None
+    assert told["status"] == "succeeded", told["error"]
+    assert told["output"]["trail"] == TRAILS[graph]
+    if graph == "asks":
+        assert told["output"]["answer"] == "first+second"
+    assert told["runs"] == 1
+    assert done_again(home) == []
+
+
+@pytest.mark.parametrize("most", [2, pytest.param(10_000, marks=LONG)])
+@pytest.mark.parametrize("graph", list(TRAILS))
+def test_a_kill_before_or_after_a_write_loses_and_repeats_nothing(
+    children: Children, tmp_path: Path, graph: str, most: int
+) -> None:
+    told = children.run(tmp_path / "whole", "one", graph=graph)
+    check(told, graph, tmp_path / "whole")
+    assert told is not None
+    assert told["boundaries"] > 12
+    moments = list(range(1, told["boundaries"] + 1))
+    random.Random(7).shuffle(moments)
+    for moment in moments[:most]:
+        home = tmp_path / str(moment)
+        assert children.run(home, "one", graph=graph, die_at=moment) is None
+        check(children.run(home, "one", graph=graph), graph, home)
+
+
+@pytest.mark.parametrize(("kills", "runs"), [(10, 20), pytest.param(100, 200, marks=LONG)])
+def test_kills_at_random_moments_lose_no_run_and_repeat_no_step(
+    children: Children, tmp_path: Path, kills: int, runs: int
+) -> None:
+    chance = random.Random(5)
+    for number in range(1, kills + 1):
+        begun = -(-runs * number // kills)
+        children.run(tmp_path, "many", runs=begun, die_after_s=chance.uniform(0.03, 0.4))
+    told = children.run(tmp_path, "many", runs=runs)
+    assert told is not None
+    graphs = [graph for graph in TRAILS if graph != "asks"]
+    assert told["runs"] == runs
+    for number, output in enumerate(told["outputs"]):
+        assert output["number"] == number
+        assert output["trail"] == TRAILS[graphs[number % 4]]
+    assert done_again(tmp_path) == []
