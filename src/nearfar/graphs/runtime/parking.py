@@ -55,8 +55,10 @@ def unreachable(error: BaseException) -> bool:
     passed = [e["reason"] for e in receipt.get("candidates") or [] if "reason" in e]
     if any(attempt.get("fault") not in _UNREACHED for attempt in attempts):
         return False
-    closed = any(reason.startswith("breaker:") for reason in passed)
-    return bool(attempts) or (isinstance(error, NoCandidateError) and closed)
+    closed = [reason for reason in passed if reason.startswith("breaker:")]
+    if any(reason.endswith("refused") for reason in closed):
+        return False
+    return bool(attempts) or (isinstance(error, NoCandidateError) and bool(closed))
 
 
 def cloud_required(node: Any) -> Any:

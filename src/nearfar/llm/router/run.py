@@ -144,7 +144,7 @@ class Run:
                 for place in ready:
                     if place.admit(early=early):
                         return place
-                    reason = "breaker: its upstream keeps failing"
+                    reason = f"breaker: {place.candidate.breaker.why}"
                     self.receipt.passed_over(place.candidate, reason)
             await self._wait(left, ready, now)
 

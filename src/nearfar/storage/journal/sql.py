@@ -196,11 +196,12 @@ def finish(db: sqlite3.Connection, run_id: str, fence: Fence, end: Finish) -> No
     db.execute(
         "UPDATE runs SET status = ?, output = ?, error = ?, questions = ?, usage = ?, cost_usd = ?,"
         " head = ?, expires_at = ?, wake_at = ?, answers = NULL, crashes = 0, mark = NULL,"
+        " home = CASE ? WHEN 'parked' THEN '' ELSE home END,"  # whoever is there when it is due
         " updated_at = ? WHERE id = ?",
         (
             *(end.status, _text(end.output), _text(end.error), _text(end.questions)),
             *(_text(end.usage), end.cost_usd, end.head, end.expires_at, end.wake_at),
-            *(time.time(), run_id),
+            *(end.status, time.time(), run_id),
         ),
     )
 
