@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from nearfar.storage.database import connect
+from nearfar.storage.database import connect, transaction
 from nearfar.storage.migrations import Migration, migrate
 
 _THEIRS = (
@@ -58,3 +58,5 @@ def prepare(path: Path) -> None:
     """Make the tables in the database at ``path``, or bring them up to date. Raises StorageError."""
     with closing(connect(path)) as connection:
         migrate(connection, MIGRATIONS, part="checkpoints")
+        with transaction(connection):  # a file that may only be read is told at the start
+            pass
