@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import nearfar
+from nearfar.settings import Settings
 from nearfar.storage.checkpoints.sqlite import SqliteSaver
 from nearfar.storage.journal import SqliteJournal
 from tests.graphs.runtime import kill_flow
@@ -105,12 +106,39 @@ async def many(task: dict[str, Any]) -> dict[str, Any]:
     return {"outputs": outputs, "runs": len(listed)}
 
 
+async def speak(task: dict[str, Any]) -> dict[str, Any]:
+    """Some writers, who each take some turns on one thread."""
+    async with nearfar.Runner() as runner:
+
+        async def write(writer: str) -> None:
+            for _ in range(task["rounds"]):
+                given = {"writer": writer}
+                await (await runner.start(f"{FLOW}:talk", given, thread_id="one")).result()
+
+        await asyncio.gather(*(write(writer) for writer in task["writers"]))
+    return {}
+
+
+async def hold(task: dict[str, Any]) -> dict[str, Any]:
+    """A run that is held up in a step, with a short lease."""
+    settings = Settings.model_validate({"runs": {"lease_s": 0.4}})
+    async with nearfar.Runner(settings) as runner:
+        run = await runner.start(f"{FLOW}:held", {"writer": "x"}, idempotency_key="it")
+        output = await run.result()
+        record = await run.record()
+        points = await runner.checkpoints(record)
+    return {"output": output, "attempt": record.attempt, "points": len(points)}
+
+
+WORK = {"one": one, "many": many, "speak": speak, "hold": hold}
+
+
 def in_child(task: dict[str, Any]) -> None:
     os.environ.update(task["environ"])
     if task.get("die_after_s"):
         signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         signal.setitimer(signal.ITIMER_REAL, task["die_after_s"])
-    told = asyncio.run({"one": one, "many": many}[task["what"]](task))
+    told = asyncio.run(WORK[task["what"]](task))
     Path(task["answer"]).write_text(json.dumps(told), encoding="utf-8")
 
 
@@ -129,20 +157,29 @@ def warm_up() -> None:
             time.sleep(0.01)  # daemon threads of what was closed
 
 
+def fork(task: dict[str, Any]) -> int:
+    child = os.fork()
+    if child:
+        return child
+    try:
+        in_child(task)
+    except BaseException:  # noqa: BLE001 - a child must not go on as its parent
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
 def main() -> None:
+    """``start`` forks a child and gives its id; ``wait`` waits for one, and says what killed it."""
     warm_up()
     for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            try:
-                in_child(json.loads(line))
-            except BaseException:  # noqa: BLE001 - a child must not go on as its parent
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        sys.stdout.write(json.dumps({"signal": number}) + "\n")
+        wanted = json.loads(line)
+        if "start" in wanted:
+            told = {"pid": fork(wanted["start"])}
+        else:
+            _, status = os.waitpid(wanted["wait"], 0)
+            told = {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0}
+        sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 
 

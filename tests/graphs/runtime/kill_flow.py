@@ -95,6 +95,32 @@ retries.add_node("z", step("z"))
 retries.add_edge("a", "flaky")
 retries.add_edge("flaky", "z")
 
+
+class Talk(TypedDict, total=False):
+    writer: str
+    said: Annotated[list[str], operator.add]
+
+
+async def say(state: Talk) -> dict[str, Any]:
+    """What was said, with how much was said before."""
+    before = len(state["said"])
+    await asyncio.sleep(0.001)
+    return {"said": [f"{state['writer']}:{before}"]}
+
+
+async def stall(state: Talk) -> dict[str, Any]:
+    """Tell that it is here, and wait to be let go."""
+    folder = Path(os.environ["KILL_LOG"]).parent
+    (folder / "held").touch()
+    while not (folder / "go").exists():  # noqa: ASYNC110 - another process lets it go
+        await asyncio.sleep(0.01)
+    return {"said": [str(os.getpid())]}
+
+
+talk = StateGraph(Talk).add_node(say).add_edge(START, "say")
+held = StateGraph(Talk).add_node(stall).add_node(say).add_edge(START, "stall")
+held.add_edge("stall", "say")
+
 TRAILS = {
     "linear": ["a", "b", "c", "d", "e", "f"],
     "fan_out": ["split", *["leaf"] * 8, "join"],

@@ -1,64 +1,19 @@
 """Killed at any moment, and at each boundary of what is kept: nothing is lost, wrong or done again."""
 
-import json
 import random
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
+from .children import Children
 from .kill_flow import TRAILS
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork a process")
 
-ROOT = Path(__file__).parents[3]
-SIGKILL = 9
 LONG = [pytest.mark.long, pytest.mark.timeout(1200)]
-
-
-class Children:
-    """One warmed process that forks a child for each task."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._count = 0
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.graphs.runtime.kill_children"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def close(self) -> None:
-        _pipe(self._process.stdin).close()
-        _pipe(self._process.stdout).close()
-        self._process.wait(30)
-
-    def run(self, home: Path, what: str, **task: Any) -> dict[str, Any] | None:
-        """What the child answered; None when it was killed."""
-        self._count += 1
-        home.mkdir(exist_ok=True)
-        answer = self._folder / f"answer{self._count}"
-        environ = {"NEARFAR_HOME": str(home), "KILL_LOG": str(home / "log")}
-        stdin = _pipe(self._process.stdin)
-        whole = {"environ": environ, "answer": str(answer), "what": what, **task}
-        stdin.write(json.dumps(whole) + "\n")
-        stdin.flush()
-        ended = json.loads(_pipe(self._process.stdout).readline())
-        assert ended["signal"] in (0, SIGKILL)
-        if ended["signal"]:
-            return None
-        told: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
-        return told
-
-
-def _pipe(stream: IO[str] | None) -> IO[str]:
-    assert stream is not None
-    return stream
 
 
 @pytest.fixture(scope="module")

@@ -164,15 +164,14 @@ class Attempt:
         """Set the run aside when the program died too often without any progress between."""
         record = self.record
         mark = f"{head} {await _progress(graph, config)}" if head else ""
-        if mark != record.mark:
-            await self.journal.note(record.id, self.fence, crashes=1, mark=mark)
-            return None
-        limit = self.settings.runs.max_crashes
-        if record.crashes < limit:
+        crashes = record.crashes if mark == record.mark else 1
+        if crashes < self.settings.runs.max_crashes:
+            begun = {"begun": record.attempt, "crashes": crashes, "mark": mark}
+            await self.journal.note(record.id, self.fence, **begun)
             return None
         return outcome_of(
             PoisonedRunError(
-                f"The program died {record.crashes} times at the same step of the run {record.id}.",
+                f"The program died {crashes} times at the same step of the run {record.id}.",
                 data={"run_id": record.id, "thread_id": record.thread_id},
             )
         )

@@ -56,6 +56,7 @@ class Run:
                 raise trouble
             record = await self.record()
             if record.status in ENDED or record.status in PAUSED:
+                self._runner.worker.over(self.id)
                 return record
             with suppress(TimeoutError):
                 local = self._runner.worker.works_on(self.id)  # then `changed` tells

@@ -19,7 +19,9 @@ from .outcomes import Abandoned
 from .requests import found_again
 
 _POLL_S = 0.5  # how often it is looked whether there is something to take over
+_BUSY_POLL_S = 0.05  # while a run of our own waits its turn, perhaps behind another process
 _BACKOFF_S = 2.0  # after the database failed
+_SUSPECT = 2  # deaths at the same step after which a run is suspected of causing them
 _CHANNELS = 256  # runs whose events are still known after their end
 
 _log = logging.getLogger(__name__)
@@ -42,12 +44,14 @@ class Worker:
         self._attempts: dict[str, asyncio.Task[None]] = {}
         self._channels: OrderedDict[str, Channel] = OrderedDict()
         self._own: set[str] = set()
+        self._pending: set[str] = set()  # of our own, and not begun yet
         self._foreign: set[str] = set()  # whose graph cannot be loaded here
         self._silent: set[str] = set()  # models are not asked to stream
         self._loaded: dict[str, Graph] = {}  # of runs that were started here, until they begin
         self._raised: dict[str, NearfarError] = {}
         self._troubles: dict[str, StorageError] = {}
         self._not_before: dict[str, float] = {}
+        self._suspects: set[str] = set()  # worked on one at a time: they may take others with them
         self._waiting: deque[Candidate] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -73,12 +77,17 @@ class Worker:
     def own(self, run_id: str, graph: Graph | None = None, *, stream: bool = True) -> None:
         """Work on the run here, whoever accepted it."""
         self._own.add(run_id)
+        self._pending.add(run_id)
         self._foreign.discard(run_id)
         self._raised.pop(run_id, None)
         if graph is not None:
             self._loaded[run_id] = graph
         if not stream:
             self._silent.add(run_id)
+
+    def over(self, run_id: str) -> None:
+        """The run ended, or waits for a person: nothing is to be begun."""
+        self._pending.discard(run_id)
 
     def look(self) -> None:
         """There may be something to begin."""
@@ -134,7 +143,7 @@ class Worker:
             except StorageError as error:
                 _log.warning("the journal cannot be read", extra={"reason": str(error)})
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_POLL_S):
+                async with asyncio.timeout(_BUSY_POLL_S if self._pending else _POLL_S):
                     await self._wake.wait()
             if not self._wake.is_set():
                 self._waiting.clear()  # what is new may come first
@@ -149,7 +158,13 @@ class Worker:
                 self._waiting = deque(one for one in found if self._may_begin(one))
                 fresh = True
                 continue
-            claim = await self.journal.claim(self._waiting.popleft().id)
+            one = self._waiting.popleft()
+            suspected = one.crashes >= _SUSPECT
+            if suspected and self._suspects & self._attempts.keys():
+                continue
+            if suspected:
+                self._suspects = {one.id}
+            claim = await self.journal.claim(one.id)
             if claim is not None:
                 self.begin(claim)
 
@@ -167,6 +182,7 @@ class Worker:
     def begin(self, claim: Claim) -> None:
         """Work on a run that was claimed."""
         run_id = claim.record.id
+        self._pending.discard(run_id)
         task = asyncio.create_task(self._attempt(claim), name=f"run {run_id}")
         self._attempts[run_id] = task
         self._heart.hold(claim.fence, lambda: _cancel(task))

@@ -48,6 +48,7 @@ class Record:
     attempt: int
     crashes: int  # attempts in a row that died
     mark: str | None  # how far the run was when it died last
+    begun: int  # the last attempt after a crash that got to its work
     fence: int
     home: str  # the process that accepted it, or was asked last to go on with it
     answers: Blob | None

@@ -59,4 +59,8 @@ MIGRATIONS = (
         "CREATE TABLE fences (last INTEGER NOT NULL)",
         "INSERT INTO fences VALUES (0)",
     ),
+    Migration.sql(
+        "whether an attempt got to its work",
+        "ALTER TABLE runs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0",
+    ),
 )

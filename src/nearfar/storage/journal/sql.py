@@ -22,7 +22,7 @@ ENDED = ("succeeded", "failed", "cancelled")
 _OPEN = "status NOT IN ('succeeded', 'failed', 'cancelled')"
 _FIELDS = (
     "id, seq, workflow, reference, folder, thread_id, input_form, input, digest, idempotency_key,"
-    " tenant, priority, base, forked_from, status, attempt, crashes, mark, fence, home,"
+    " tenant, priority, base, forked_from, status, attempt, crashes, mark, begun, fence, home,"
     " answers_form, answers, approved, output, error, questions, usage, cost_usd, head,"
     " created_at, updated_at, expires_at, wake_at"
 )
@@ -42,6 +42,7 @@ class Candidate:
 
     order: tuple[int, int, int]
     id: str
+    crashes: int
     home: str  # the process that is to begin it; empty: any
     orphan: bool  # it was begun, and its process is gone
 
@@ -155,7 +156,7 @@ def claimable(db: sqlite3.Connection, watch: Watch) -> list[Candidate]:
         held = None if lease[0] is None else leases.Lease(*lease)
         if first and due and watch.has_ended(held):
             order = (crashes, PRIORITIES[priority], seq)
-            found.append(Candidate(order, run_id, home, orphan=status == "running"))
+            found.append(Candidate(order, run_id, crashes, home, orphan=status == "running"))
     return sorted(found, key=lambda one: one.order)
 
 
@@ -173,7 +174,9 @@ def claim(db: sqlite3.Connection, run_id: str, watch: Watch, length_s: float) ->
     if first[0] != run_id:
         return None
     fence = leases.take(db, record.thread_id, run_id, watch, length_s)
-    died = record.status == "running"
+    # Only a death at its work speaks against a run; the first one may be anyone's.
+    at_work = record.crashes == 0 or record.begun == record.attempt
+    died = record.status == "running" and at_work
     db.execute(
         "UPDATE runs SET status = 'running', attempt = attempt + 1, crashes = crashes + ?,"
         " fence = ?, home = ?, wake_at = NULL, updated_at = ? WHERE id = ?",
@@ -183,7 +186,7 @@ def claim(db: sqlite3.Connection, run_id: str, watch: Watch, length_s: float) ->
 
 
 def note(db: sqlite3.Connection, run_id: str, fence: Fence, values: dict[str, Any]) -> None:
-    """Set columns (``base``, ``crashes``, ``mark``) of a run that is worked on."""
+    """Set columns (``base``, ``crashes``, ``mark``, ``begun``) of a run that is worked on."""
     fence(db, fence.thread_id)
     columns = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*values.values(), run_id))  # noqa: S608

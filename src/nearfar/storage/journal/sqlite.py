@@ -95,7 +95,7 @@ class SqliteJournal:
         return await self._write(lambda db: sql.claim(db, run_id, self.watch, self.lease_s))
 
     async def note(self, run_id: str, fence: Fence, **values: Any) -> None:
-        """Set ``base``, ``crashes``, ``mark`` of a run that is worked on. Raises LeaseLostError."""
+        """Set ``base``, ``crashes``, ``mark``, ``begun`` of a run that is worked on. Raises LeaseLostError."""
         await self._write(lambda db: sql.note(db, run_id, fence, values))
 
     async def finish(self, run_id: str, fence: Fence, end: Finish) -> None:
