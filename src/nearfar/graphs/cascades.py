@@ -140,6 +140,14 @@ def _no_sync(name: str) -> Callable[[Any], Any]:
     return refuse
 
 
+def note(
+    settings: Settings, name: str, *, near: str | None, far: str | None, escalated: bool
+) -> None:
+    """Record an item of a graph that goes on by itself to another model: the reasons for failing."""
+    with CascadeLog.open(settings) as log:
+        log.add(Row(name, escalated, far is None, near, None if escalated else 0.0, 0.0))
+
+
 def report(settings: Settings | str | Path | None = None) -> list[dict[str, Any]]:
     """Cost against quality, for each cascade: how many items, how many went on, and what they cost.
 

@@ -24,7 +24,12 @@ from .policies import with_policies
 
 ENTRY_POINT_GROUP = "nearfar.workflows"
 
-BUILT_IN = {"ask": "nearfar.graphs.ask:build_ask"}
+BUILT_IN = {
+    "approve": "nearfar.graphs.approve:build_approve",
+    "ask": "nearfar.graphs.ask:build_ask",
+    "extract": "nearfar.graphs.extract:build_extract",
+    "summarize": "nearfar.graphs.summarize:build_summarize",
+}
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
