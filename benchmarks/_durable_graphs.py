@@ -44,7 +44,7 @@ def _chain(steps: int) -> Any:
 
 def _fan() -> Any:
     graph = StateGraph(Results)
-    graph.add_node("item", _result)  # type: ignore[type-var]  # a Send brings its own state
+    graph.add_node("item", _result)  # type: ignore[arg-type]  # a Send brings its own state
     graph.add_conditional_edges(
         START, lambda state: [Send("item", n) for n in range(state["width"])], ["item"]
     )

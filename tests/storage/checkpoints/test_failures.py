@@ -21,7 +21,7 @@ from .graphs import chat, question, texts, thread
 
 def intact(path: Path) -> bool:
     with closing(sqlite3.connect(path)) as other:
-        return other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return bool(other.execute("PRAGMA integrity_check").fetchone() == ("ok",))
 
 
 async def say(graph: Any, *words: str) -> list[str]:

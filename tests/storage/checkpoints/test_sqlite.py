@@ -148,7 +148,7 @@ LISTS = st.lists(st.lists(MESSAGES | st.builds(dict, x=VALUES) | VALUES, max_siz
 @settings(max_examples=40)
 def test_any_list_reads_as_it_was_written(lists: list[list[Any]], tmp_path_factory: Any) -> None:
     async def check(path: Path) -> None:
-        written = []
+        written: list[list[Any]] = []
         async with sqlite_store(path)() as saver:
             config: Any = thread("t", checkpoint_ns="")
             for n, value in enumerate(lists):

@@ -17,7 +17,7 @@ from nearfar.graphs.plain import to_plain
 from nearfar.graphs.registry import Graph
 from nearfar.llm.money import spending_run
 from nearfar.settings import Settings
-from nearfar.storage.checkpoints import open_saver
+from nearfar.storage.checkpoints import allow_types_of, open_saver
 from nearfar.storage.effects import EffectStore
 from nearfar.storage.journal import Fence, Finish, Record, SqliteJournal
 
@@ -64,7 +64,8 @@ class Attempt:
         }
         head: str | None = None
         try:
-            async with open_saver(self.settings, guard=self.fence) as saver:
+            async with open_saver(self.settings, guard=self.fence) as opened:
+                saver = allow_types_of(opened, self.graph)
                 kept = self.graph.copy({"checkpointer": saver})
                 with spending_run(record.id), running(context):
                     outcome, head = await self._outcome(kept, saver, config)
