@@ -89,13 +89,6 @@ class AnswerExpiredError(WorkflowError):
     default_remedy = "`nearfar runs resume ID` asks again."
 
 
-class UnstorableValueError(WorkflowError):
-    """An input or a state holds a value that cannot be kept; data: ``type``."""
-
-    code = "NF-513"
-    default_remedy = "Keep plain values, messages, dataclasses and pydantic models in the state."
-
-
 class EffectUnknownError(WorkflowError):
     """Nobody knows whether an effect was done; data: ``effect``, ``step``, ``key``."""
 

@@ -75,7 +75,6 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── RunCancelledError                 NF-509  1
     │   ├── PoisonedRunError                  NF-511  1     the program died at it again and again
     │   ├── AnswerExpiredError                NF-512  1     nobody answered in time
-    │   ├── UnstorableValueError              NF-513  1     a value that cannot be kept
     │   ├── EffectUnknownError                NF-520  1     done or not: nobody knows
     │   ├── EffectNotDoneError                NF-521  1     an effect that may be tried again
     │   ├── EffectValueError                  NF-522  1     done, but its result cannot be kept
@@ -192,7 +191,6 @@ from ._errors_workflows import (
     RunNotFoundError,
     RunStateError,
     ThreadBusyError,
-    UnstorableValueError,
     WorkflowError,
     WorkflowFailedError,
     WorkflowInputError,
@@ -274,7 +272,6 @@ __all__ = [
     "UnknownKeyError",
     "UnknownPriceError",
     "UnreadableDocumentError",
-    "UnstorableValueError",
     "UnsupportedFormatError",
     "UnsupportedInputError",
     "UnsupportedSchemaError",

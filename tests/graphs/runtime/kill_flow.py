@@ -3,6 +3,7 @@
 import asyncio
 import operator
 import os
+import signal
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -65,6 +66,11 @@ def flaky(state: State) -> dict[str, Any]:
     return {"trail": ["flaky"]}
 
 
+async def deadly(state: State) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
 linear = chain("a", "b", "c", "d", "e", "f")
 
 fan_out = StateGraph(State)
@@ -120,6 +126,10 @@ async def stall(state: Talk) -> dict[str, Any]:
 talk = StateGraph(Talk).add_node(say).add_edge(START, "say")
 held = StateGraph(Talk).add_node(stall).add_node(say).add_edge(START, "stall")
 held.add_edge("stall", "say")
+
+dies = chain("a")
+dies.add_node("deadly", deadly)
+dies.add_edge("a", "deadly")
 
 TRAILS = {
     "linear": ["a", "b", "c", "d", "e", "f"],

@@ -79,3 +79,15 @@ def test_kills_at_random_moments_lose_no_run_and_repeat_no_step(
         assert output["number"] == number
         assert output["trail"] == TRAILS[graphs[number % 4]]
     assert done_again(tmp_path) == []
+
+
+def test_a_run_that_kills_its_program_again_and_again_is_set_aside(
+    children: Children, tmp_path: Path
+) -> None:
+    for _ in range(5):
+        assert children.run(tmp_path, "one", graph="dies") is None
+    told = children.run(tmp_path, "one", graph="dies")
+    assert told is not None
+    assert told["status"] == "failed"
+    assert told["error"]["code"] == "NF-511"
+    assert children.run(tmp_path, "many", runs=2) is not None

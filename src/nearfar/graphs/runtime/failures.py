@@ -6,7 +6,6 @@ from typing import Any
 from langgraph.errors import EmptyInputError, GraphRecursionError
 
 from nearfar.errors import (
-    UnstorableValueError,
     WorkflowError,
     WorkflowFailedError,
     WorkflowInputError,
@@ -14,7 +13,6 @@ from nearfar.errors import (
 from nearfar.graphs.inputs import InputSchema
 
 _STEP = re.compile(r"During task with name '(?P<step>.+?)' and id ")
-_UNSTORABLE = re.compile(r"not (?:\w+ )?serializable", re.IGNORECASE)
 
 
 def step_of(error: BaseException) -> str | None:
@@ -45,10 +43,6 @@ def failure(
             f"The workflow needs {absent!r}: its step {step!r} asked for it.",
             remedy=f"Add --{str(absent).replace('_', '-')} ...",
             data={"fields": [absent], **data},
-        )
-    if step is None and isinstance(error, TypeError) and _UNSTORABLE.search(str(error)):
-        return UnstorableValueError(
-            f"The state holds a value that cannot be kept: {error}.", data=data
         )
     return _failed(error, step, data)
 

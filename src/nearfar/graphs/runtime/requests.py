@@ -7,15 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
-from nearfar.errors import UnstorableValueError, UsageError
+from nearfar.errors import UsageError
 from nearfar.graphs.loading import parse_place
 from nearfar.graphs.plain import to_plain
 from nearfar.graphs.registry import Workflow, find
 from nearfar.settings import Settings
 from nearfar.storage.journal import PRIORITIES, Record
-from nearfar.storage.journal.records import Blob
 
 
 def portable(workflow: Workflow) -> str:
@@ -38,16 +35,6 @@ def digest_of(workflow: str, values: Any, thread_id: str | None) -> str:
     """The same for the same request."""
     body = json.dumps([workflow, to_plain(values), thread_id], sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()
-
-
-def stored(saver: BaseCheckpointSaver[str], value: Any, what: str) -> Blob:
-    """The value as the checkpointer writes it. Raises UnstorableValueError."""
-    try:
-        return saver.serde.dumps_typed(value)
-    except (TypeError, ValueError) as error:
-        raise UnstorableValueError(
-            f"The {what} cannot be kept: {error}.", data={"type": type(value).__name__}
-        ) from error
 
 
 def check_priority(priority: str) -> str:

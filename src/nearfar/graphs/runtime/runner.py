@@ -16,13 +16,13 @@ from nearfar.errors import RunStateError, UsageError
 from nearfar.graphs.inputs import checked, input_schema
 from nearfar.graphs.registry import Graph, Workflow, find
 from nearfar.settings import Settings, resolve
-from nearfar.storage.checkpoints import open_saver
+from nearfar.storage.checkpoints import allow_types_of, open_saver
 from nearfar.storage.effects import Effect, EffectStore
 from nearfar.storage.journal import Claim, NewRun, Record, open_journal
 
 from .forking import copy_until
 from .handle import Run
-from .requests import check_priority, digest_of, found_again, here, portable, stored
+from .requests import check_priority, digest_of, found_again, here, portable
 from .worker import Worker
 
 
@@ -84,7 +84,7 @@ class Runner:
         With a ``thread_id`` it goes on from what earlier runs of the thread left, in its turn.
         The same ``idempotency_key`` (per tenant) and request give the same run. ``priority`` is
         interactive, normal or batch. ``stream`` asks models to stream, so that ``events`` has
-        their tokens. Raises WorkflowNotFoundError, WorkflowInputError, UnstorableValueError,
+        their tokens. Raises WorkflowNotFoundError, WorkflowInputError, CheckpointTypeError,
         RunConflictError, ThreadBusyError, StorageError.
         """
         check_priority(priority)
@@ -100,7 +100,7 @@ class Runner:
             reference=portable(found),
             folder=here(),
             thread_id=thread_id or run_id,
-            input=stored(self._saver, values, "input"),
+            input=allow_types_of(self._saver, graph).serde.dumps_typed(values),
             digest=digest_of(found.name, values, thread_id),
             idempotency_key=idempotency_key,
             tenant=tenant or "",
@@ -123,7 +123,7 @@ class Runner:
         """The input, when it fits; None takes up a thread where it stopped."""
         held = None
         if thread_id is not None:
-            kept = graph.copy({"checkpointer": self._saver})
+            kept = graph.copy({"checkpointer": allow_types_of(self._saver, graph)})
             held = await kept.aget_state({"configurable": {"thread_id": thread_id}})
             if values in (None, {}) and held.next:
                 return None
@@ -146,13 +146,13 @@ class Runner:
         """Answer a run that waits, or go on with one that failed or was cancelled.
 
         With several questions open ``value`` is a dict of answers by the questions' ids. Raises
-        RunNotFoundError, RunStateError, UnstorableValueError.
+        RunNotFoundError, RunStateError, CheckpointTypeError.
         """
         await self.worker.expire()
         record = await self.journal.get(id)
         if record.status == "waiting":
             answers = _answers(record, value)
-            blob = stored(self._saver, answers, "answer") if answers else None
+            blob = self._saver.serde.dumps_typed(answers) if answers else None
             approved = None if answers else record.head
             record = await self.journal.again(
                 id,
@@ -204,7 +204,7 @@ class Runner:
             digest=old.digest,
             tenant=old.tenant,
             priority=old.priority,
-            base="",
+            base="fork",  # no checkpoint: whatever the copy has was applied
             forked_from=f"{id}:{at}",
         )
         return await self._accept(new, graph, stream=True)
@@ -245,7 +245,7 @@ class Runner:
     async def states(self, record: Record) -> builtins.list[tuple[str, Any]]:
         """The kept checkpoints of the run with the values of the graph's state, the oldest first."""
         graph = await asyncio.to_thread(found_again(record, self.settings).graph, self.settings)
-        kept = graph.copy({"checkpointer": self._saver})
+        kept = graph.copy({"checkpointer": allow_types_of(self._saver, graph)})
         found = []
         for point in await self.checkpoints(record):
             config: Any = {
