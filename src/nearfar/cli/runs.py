@@ -152,6 +152,41 @@ def approve(
 
 
 @app.command()
+def reconcile(
+    run_id: IdArgument,
+    *,
+    done: Annotated[
+        str | None,
+        typer.Option(metavar="VALUE", help="It was done; what it returned: JSON or text."),
+    ] = None,
+    not_done: Annotated[
+        bool, typer.Option("--not-done", help="Nothing was done: try again.")
+    ] = False,
+    effect: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which effect, where several are in doubt.")
+    ] = None,
+    stream: StreamOption = False,
+    detach: DetachOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what became of an effect that is in doubt, and go on; `runs show` tells what is known."""
+    if (done is None) == (not not_done):
+        raise UsageError(
+            "Say what happened: --done VALUE or --not-done.",
+            remedy=f"`nearfar runs show {run_id}` tells what is known.",
+        )
+    from nearfar.graphs.runtime.reconciling import settle
+    from nearfar.storage.effects import NOT_DONE, Done
+
+    outcome = NOT_DONE if done is None else Done(json_or_text(done))
+
+    async def tell(runner: "Runner", record: "Record") -> Any:
+        return await settle(runner, record.id, outcome, key=effect)
+
+    _go_on(run_id, tell, stream, detach, as_json)
+
+
+@app.command()
 def cancel(run_id: IdArgument, *, as_json: JsonOption = False) -> None:
     """End a run, wherever it is worked on."""
 
