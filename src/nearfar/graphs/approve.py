@@ -101,19 +101,27 @@ def review(state: ApproveState) -> Update:
     draft = str(state["draft"])
     problem = None
     while True:
-        question = {"draft": draft, "to": state.get("to"), "answers": ["approve", "edit", "reject"]}
-        answer = interrupt(question if problem is None else {**question, "problem": problem})
+        answer = interrupt(_question(draft, state.get("to"), problem))
         update = _understood(draft, answer)
         if update is not None:
             return update
         problem = 'Answer approve, reject, or {"type": "edit", "text": "..."}.'
 
 
+def _question(draft: str, to: str | None, problem: str | None) -> dict[str, Any]:
+    """In the shape of LangChain's human-in-the-loop middleware, as our tools ask."""
+    action = {"name": "act", "args": {"text": draft, "to": to}, "description": problem or draft}
+    allowed = {"action_name": "act", "allowed_decisions": ["approve", "edit", "reject"]}
+    return {"action_requests": [action], "review_configs": [allowed]}
+
+
 def _understood(draft: str, answer: Any) -> Update | None:
-    """Also in the shape of LangChain's human-in-the-loop middleware."""
     if isinstance(answer, dict) and isinstance(answer.get("decisions"), list):
         answer = answer["decisions"][0] if len(answer["decisions"]) == 1 else None
-    given = answer if isinstance(answer, dict) else {"type": answer}
+    given = dict(answer) if isinstance(answer, dict) else {"type": answer}
+    if isinstance(given.get("edited_action"), dict):
+        args = given["edited_action"].get("args")
+        given["text"] = args.get("text") if isinstance(args, dict) else args
     kind = str(given.get("type", "")).strip().lower()
     update: Update = {"text": draft, "reason": None, "result": None}
     if kind in _YES:
