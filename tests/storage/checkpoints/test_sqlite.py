@@ -304,3 +304,20 @@ async def test_an_answer_to_an_interrupt_comes_after_a_restart(tmp_path: Path) -
         graph = delta_chat(asks=True).compile(checkpointer=saver)
         done = await graph.ainvoke(Command(resume="yes"), thread("t"))
     assert done["notes"][-1].endswith(": yes")
+
+
+async def test_two_writers_share_a_checkpointer_under_guards_of_their_own(sqlite: Open) -> None:
+    """What one worker may no longer write, another may, in the same transaction."""
+
+    def refuse(connection: sqlite3.Connection, thread_id: str) -> None:
+        raise PermissionError(thread_id)
+
+    async with sqlite() as saver:
+        both = await asyncio.gather(
+            turns(saver.with_guard(refuse), 1, "late"),
+            turns(saver, 1, "mine"),
+            return_exceptions=True,
+        )
+        kept = {c.config["configurable"]["thread_id"] async for c in saver.alist(None)}
+    assert isinstance(both[0], PermissionError)
+    assert kept == {"mine"}
