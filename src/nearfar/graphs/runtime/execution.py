@@ -3,12 +3,13 @@
 import sqlite3
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.constants import START
 from langgraph.types import Command, StateSnapshot
 
 from nearfar.errors import DatabaseError, NearfarError, PoisonedRunError, StorageError
@@ -149,7 +150,7 @@ class Attempt:
         answers = self._answers(saver, state)
         if answers:
             return _Call(Command(resume=answers))
-        if _only_waits(state, record.approved):
+        if record.approved != head and (_only_waits(state) or await _at_breakpoint(graph, state)):
             return _reached(state, await _values(graph, state))
         return _Call(None)
 
@@ -236,14 +237,29 @@ async def _progress(graph: Graph, config: Any) -> str:
     return " ".join(parts)
 
 
-def _only_waits(state: StateSnapshot, approved: str | None) -> bool:
+def _only_waits(state: StateSnapshot) -> bool:
     """Whether there is nothing to do but to ask: the process died before it was written down.
 
     A task that failed beside one that asks is tried again, so that counts as something to do.
     """
-    if not state.interrupts or approved == _id_of(state):
+    asks = bool(state.interrupts)
+    return asks and all(task.interrupts or task.result is not None for task in state.tasks)
+
+
+async def _at_breakpoint(graph: Graph, state: StateSnapshot) -> bool:
+    """Whether the graph was to stop here: calling it would go past what a person is to see first."""
+    before, after = graph.interrupt_before_nodes, graph.interrupt_after_nodes
+    if not state.next or not (before or after):
         return False
-    return all(task.interrupts or task.result is not None for task in state.tasks)
+    if _named(before, state.next):
+        return True
+    parent = await graph.aget_state(state.parent_config) if state.parent_config else None
+    return parent is not None and _named(after, parent.next)
+
+
+def _named(wanted: Any, nodes: Iterable[str]) -> bool:
+    real = {name for name in nodes if name != START}
+    return bool(real) if wanted == "*" else not real.isdisjoint(wanted)
 
 
 async def _values(graph: Graph, state: StateSnapshot) -> Any:
