@@ -1,7 +1,7 @@
 """Steps of a graph that are written once and run both ways, sync and async.
 
 A step is a generator: it yields what takes time (``Reply``: ask a model; ``Work``: a function) and
-gets the outcome back. Written as coroutines alone, a graph could not be invoked without an event
+gets the outcome back, or what was raised. Written as coroutines alone, a graph could not be invoked without an event
 loop; written as functions alone, a cancelled run would go on in its thread until the model is done.
 """
 
@@ -49,21 +49,29 @@ def both_ways(name: str, step: Step) -> RunnableLambda[Any, Update]:
 
     def run(state: Any) -> Update:
         steps = step(state)
-        outcome = None
         try:
+            wanted = next(steps)
             while True:
-                wanted = steps.send(outcome)
-                outcome = _wait(wanted)
+                try:
+                    outcome = _wait(wanted)
+                except Exception as error:  # noqa: BLE001 - the step's to handle
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(outcome)
         except StopIteration as done:
             return _update(done)
 
     async def arun(state: Any) -> Update:
         steps = step(state)
-        outcome = None
         try:
+            wanted = next(steps)
             while True:
-                wanted = steps.send(outcome)
-                outcome = await _await(wanted)
+                try:
+                    outcome = await _await(wanted)
+                except Exception as error:  # noqa: BLE001 - the step's to handle
+                    wanted = steps.throw(error)
+                else:
+                    wanted = steps.send(outcome)
         except StopIteration as done:
             return _update(done)
 
