@@ -77,7 +77,9 @@ async def one(task: dict[str, Any]) -> dict[str, Any]:
         record = await run.settled()
         while record.status == "waiting":
             [question] = record.questions
-            await runner.resume(run.id, question["value"].removesuffix("?"))
+            kill_flow.log(f"asked {question['value']}")
+            answer = question["value"].removesuffix("?") if question["id"] else None
+            await runner.resume(run.id, answer)
             record = await run.settled()
         runs = len(await runner.list())
     return {
@@ -93,8 +95,7 @@ async def many(task: dict[str, Any]) -> dict[str, Any]:
     """Start so many runs (those that were started before stay the same), and wait for all."""
     watched(0)
     async with nearfar.Runner() as runner:
-        graphs = list(kill_flow.TRAILS)
-        graphs.remove("asks")
+        graphs = [graph for graph in kill_flow.TRAILS if graph not in ("asks", "stops")]
         runs = []
         for number in range(task["runs"]):
             flow = f"{FLOW}:{graphs[number % 4]}"

@@ -131,10 +131,13 @@ dies = chain("a")
 dies.add_node("deadly", deadly)
 dies.add_edge("a", "deadly")
 
+stops = chain("a", "b", "c").compile(interrupt_before=["b"], interrupt_after=["b"])
+
 TRAILS = {
     "linear": ["a", "b", "c", "d", "e", "f"],
     "fan_out": ["split", *["leaf"] * 8, "join"],
     "subgraph": ["a", "a", "x", "y", "z"],  # the inner graph gives back what it was given
     "asks": ["a", "ask", "z"],
     "retries": ["a", "flaky", "z"],
+    "stops": ["a", "b", "c"],
 }

@@ -93,7 +93,7 @@ class Attempt:
         try:
             call = await self._call(graph, saver, config)
             if isinstance(call, Outcome):
-                return call, self.record.head
+                return call, await _head(saver, config)
             output = await self._drive(graph, call.given, config)
             after = await graph.aget_state(config)
             return _reached(after, output), _id_of(after)
