@@ -133,6 +133,6 @@ def _section(annotation: Any) -> Any:
     if get_origin(annotation) is typing.Annotated:
         return _section(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
-        found = [_section(arg) for arg in get_args(annotation) if arg is not type(None)]
-        return next((f for f in found if hasattr(f, "model_fields")), found[0])
+        inner = [_section(arg) for arg in get_args(annotation) if arg is not type(None)]
+        return next((arg for arg in inner if hasattr(arg, "model_fields")), inner[0])
     return annotation

@@ -62,7 +62,10 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── DiskFullError                     NF-401  1
     │   ├── DatabaseError                     NF-402  1
     │   ├── SchemaVersionError                NF-403  1     written by a newer Nearfar
-    │   └── LockedError                       NF-404  1     another program holds the lock
+    │   ├── LockedError                       NF-404  1     another program holds the lock
+    │   └── CheckpointDataError               NF-406  1     a row of a checkpoint cannot be read
+    │       ├── CheckpointTypeError           NF-407  1     a class that it may not hold
+    │       └── EncryptionError               NF-408  1     a row that does not fit the key
     ├── WorkflowError                         NF-500  1
     │   ├── WorkflowNotFoundError             NF-501  2
     │   ├── WorkflowInputError                NF-502  2
@@ -75,6 +78,19 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── PromptNotFoundError               NF-571  2
     │   ├── PromptFileError                   NF-572  2
     │   └── PromptVariableError               NF-573  2
+    │   ├── RunNotFoundError                  NF-504  2
+    │   ├── LeaseLostError                    NF-505  1     another writer has the thread
+    │   ├── RunConflictError                  NF-506  2     same key, other body
+    │   ├── RunStateError                     NF-507  2     not in its present state
+    │   ├── ThreadBusyError                   NF-508  1     another run of the thread comes first
+    │   ├── RunCancelledError                 NF-509  1
+    │   ├── PoisonedRunError                  NF-511  1     the program died at it again and again
+    │   ├── AnswerExpiredError                NF-512  1     nobody answered in time
+    │   ├── EffectUnknownError                NF-520  1     done or not: nobody knows
+    │   ├── EffectNotDoneError                NF-521  1     an effect that may be tried again
+    │   ├── EffectValueError                  NF-522  1     done, but its result cannot be kept
+    │   ├── EffectOrderError                  NF-523  1     a step whose calls changed places
+    │   └── FarUnreachableError               NF-524  1     no far model, and the step needs one
     └── ToolError                             NF-600  1
         ├── ToolNotFoundError                 NF-601  2
         ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
@@ -162,8 +178,11 @@ from ._errors_prompts import (
     TaskFailedError,
 )
 from ._errors_storage import (
+    CheckpointDataError,
+    CheckpointTypeError,
     DatabaseError,
     DiskFullError,
+    EncryptionError,
     LockedError,
     SchemaVersionError,
     StorageError,
@@ -183,6 +202,19 @@ from ._errors_tools import (
 )
 from ._errors_workflows import (
     AgentLimitError,
+    AnswerExpiredError,
+    EffectNotDoneError,
+    EffectOrderError,
+    EffectUnknownError,
+    EffectValueError,
+    FarUnreachableError,
+    LeaseLostError,
+    PoisonedRunError,
+    RunCancelledError,
+    RunConflictError,
+    RunNotFoundError,
+    RunStateError,
+    ThreadBusyError,
     WorkflowError,
     WorkflowFailedError,
     WorkflowInputError,
@@ -193,11 +225,14 @@ __all__ = [
     "DOCS_PAGE",
     "AgentLimitError",
     "AllCandidatesFailedError",
+    "AnswerExpiredError",
     "ApiDescriptionError",
     "ApprovalRequiredError",
     "AuthenticationError",
     "BrokenReplyError",
     "BudgetExhaustedError",
+    "CheckpointDataError",
+    "CheckpointTypeError",
     "ConfigurationError",
     "ContentBlockedError",
     "ContentFilteredError",
@@ -211,13 +246,19 @@ __all__ = [
     "DocumentError",
     "DocumentNotFoundError",
     "DocumentTooLargeError",
+    "EffectNotDoneError",
+    "EffectOrderError",
+    "EffectUnknownError",
+    "EffectValueError",
     "EmbedderMismatchError",
     "EmptyDocumentError",
     "EncryptedDocumentError",
+    "EncryptionError",
     "EngineBusyError",
     "EngineCrashedError",
     "EngineMemoryError",
     "EngineTimeoutError",
+    "FarUnreachableError",
     "FetchError",
     "GrammarError",
     "IndexDamagedError",
@@ -225,6 +266,7 @@ __all__ = [
     "IndexNotFoundError",
     "InternalError",
     "InvalidParameterError",
+    "LeaseLostError",
     "LockedError",
     "MetadataError",
     "MissingPackageError",
@@ -236,6 +278,7 @@ __all__ = [
     "NoCandidateError",
     "NoDocumentsError",
     "NoProviderError",
+    "PoisonedRunError",
     "PromptError",
     "PromptFileError",
     "PromptNotFoundError",
@@ -246,9 +289,14 @@ __all__ = [
     "RequestTooLargeError",
     "RouterBusyError",
     "RouterError",
+    "RunCancelledError",
+    "RunConflictError",
+    "RunNotFoundError",
+    "RunStateError",
     "SchemaVersionError",
     "StorageError",
     "TaskFailedError",
+    "ThreadBusyError",
     "ToolDeniedError",
     "ToolError",
     "ToolFailedError",

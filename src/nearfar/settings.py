@@ -29,15 +29,17 @@ from ._settings_far import (
     Price,
     RouterSettings,
 )
-from ._settings_places import FolderPath, ModelReference, StorageUrl, WorkflowReference
+from ._settings_places import FolderPath, ModelReference
 from ._settings_policies import PolicySettings, RuleSettings, Share, WhenSettings
 from ._settings_policies import described as described_policy
 from ._settings_policies import hours as policy_hours
 from ._settings_policies import inner as parts_of_policy
 from ._settings_privacy import ContentSettings, PrivacySettings, ReceiptSettings
 from ._settings_problems import explain
+from ._settings_runs import RunSettings
 from ._settings_section import Section as _Section
 from ._settings_source import Source, dotted, read
+from ._settings_storage import EncryptionSettings, RetentionSettings, StorageSettings
 from ._settings_tools import (
     ApiSettings,
     AuditSettings,
@@ -49,6 +51,7 @@ from ._settings_tools import (
     ToolSettings,
     WebToolSettings,
 )
+from ._settings_workflows import NodeSettings, RetrySettings, WorkflowEntry, WorkflowSettings
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
@@ -63,12 +66,14 @@ __all__ = [
     "ContentSettings",
     "DocumentsToolSettings",
     "EmbeddingSettings",
+    "EncryptionSettings",
     "FilesToolSettings",
     "Loaded",
     "LocalOptions",
     "LogSettings",
     "ModelProfile",
     "ModelSettings",
+    "NodeSettings",
     "Permission",
     "PermissionRule",
     "PolicySettings",
@@ -76,9 +81,12 @@ __all__ = [
     "PrivacySettings",
     "PromptSettings",
     "ReceiptSettings",
+    "RetentionSettings",
     "RetrievalSettings",
+    "RetrySettings",
     "RouterSettings",
     "RuleSettings",
+    "RunSettings",
     "Settings",
     "Source",
     "SqlToolSettings",
@@ -86,6 +94,7 @@ __all__ = [
     "ToolSettings",
     "WebToolSettings",
     "WhenSettings",
+    "WorkflowSettings",
     "described_policy",
     "dotted",
     "find_file",
@@ -219,13 +228,6 @@ class RetrievalSettings(_Section):
     """Disk space, in MiB, for the indexes that `nearfar ask --docs` keeps; the oldest go first."""
 
 
-class StorageSettings(_Section):
-    """Where runs, ledgers and journals are kept."""
-
-    url: StorageUrl | None = None
-    """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
-
-
 class PromptSettings(_Section):
     """Templates of prompts."""
 
@@ -265,8 +267,10 @@ class Settings(_Section):
     """How documents are split and found."""
     storage: StorageSettings = StorageSettings()
     """Where runs, ledgers and journals are kept."""
-    workflows: dict[str, WorkflowReference] = Field(default={})
-    """Workflows by name: `package.module:graph`, `./file.py:graph` or a crew, `./crew.yaml`."""
+    runs: RunSettings = RunSettings()
+    """How durable runs are worked on."""
+    workflows: dict[str, WorkflowEntry] = Field(default={})
+    """Workflows by name: `package.module:graph`, `./file.py:graph` or a crew, `./crew.yaml`; or a section."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
     prompts: PromptSettings = PromptSettings()

@@ -297,9 +297,3 @@ def test_input_from_standard_input_in_a_process_of_its_own(
     assert done.rc == 0, done.err
     assert done.json["output"]["answer"] == "ÜNÏ"
     assert done.err == ""
-
-
-def test_detach_is_not_an_option_yet(run: Run) -> None:
-    code, _, err = run("graph", "--question", "x", "--detach")
-    assert code == 2
-    assert "no input 'detach'" in err

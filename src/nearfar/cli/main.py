@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ask": ("nearfar.cli.ask", "Answer a question from documents, with citations."),
     "chat": ("nearfar.cli.chat", "Talk with an assistant that has tools and a memory."),
     "run": ("nearfar.cli.run", "Run a workflow: a name, FILE.py:GRAPH or package.module:GRAPH."),
+    "runs": ("nearfar.cli.runs", "Show runs; answer, resume, cancel and fork them."),
+    "graph": ("nearfar.cli.graph", "Draw a workflow."),
     "index": ("nearfar.cli.index", "Build and inspect indexes of documents."),
     "models": ("nearfar.cli.models", "Show the models that can be used."),
     "route": ("nearfar.cli.route", "Ask through a router, and see why it chose what it chose."),

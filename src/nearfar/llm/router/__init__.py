@@ -3,7 +3,7 @@
 from .breaker import Breaker, BreakerOptions, Health
 from .caller import at_priority
 from .candidate import Candidate, Capabilities
-from .gates import Gate, Request
+from .gates import Gate, Request, only_far
 from .options import RouterOptions
 from .outcomes import record_outcome
 from .policies import Combinable, Policy, RoundRobin, Split, only, ordering
@@ -35,4 +35,5 @@ __all__ = [
     "only",
     "ordering",
     "record_outcome",
+    "only_far",
 ]

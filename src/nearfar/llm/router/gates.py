@@ -1,6 +1,8 @@
 """Gates take candidates out before any byte is sent, each with its reason."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -31,6 +33,8 @@ class Request:
     tools: Sequence[dict[str, Any]] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     private: bool = False
+    far: bool = False
+    """A model of this machine must not answer."""
     found: Mapping[str, int] = field(default_factory=dict)
     """What the screen found: kinds and counts."""
     tags: frozenset[str] = frozenset()
@@ -139,6 +143,31 @@ def screened(request: Request, screen: Screen | None) -> Request:
     return request if private is request.private else replace(request, private=True)
 
 
+_far_only: ContextVar[bool] = ContextVar("nearfar_far_only", default=False)
+
+
+@contextmanager
+def only_far() -> Iterator[None]:
+    """Routers that are asked in the block use no model of this machine."""
+    token = _far_only.set(True)
+    try:
+        yield
+    finally:
+        _far_only.reset(token)
+
+
+def is_only_far() -> bool:
+    """Whether the caller stands in such a block."""
+    return _far_only.get()
+
+
+def place(request: Request, candidate: Candidate) -> str | None:
+    """Some work must not be done by a model of this machine."""
+    if request.far and candidate.local:
+        return "place: a far model is required"
+    return None
+
+
 def fit(request: Request, candidate: Candidate) -> str | None:
     """Tools, pictures and length against what the candidate takes."""
     takes = candidate.takes
@@ -172,4 +201,4 @@ def _length(request: Request, candidate: Candidate) -> str | None:
     return f"length: {needed} tokens needed with the reply, {window} there{said}"
 
 
-GATES: tuple[Gate, ...] = (privacy, fit)
+GATES: tuple[Gate, ...] = (privacy, place, fit)

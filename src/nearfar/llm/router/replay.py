@@ -42,6 +42,7 @@ def taken_down(request: Request, candidates: Sequence[Candidate]) -> dict[str, A
     options = request.options
     return {
         "private": request.private,
+        "far": request.far,
         "found": dict(request.found),
         "tools": len(request.tools),
         "images": request.has_images,
@@ -171,6 +172,7 @@ class _Recorded(Request):
             tools=({},) * inputs["tools"],
             options={k: v for k, v in options.items() if v is not None},
             private=inputs["private"],
+            far=inputs.get("far", False),
             found=inputs["found"],
             tags=frozenset(inputs["tags"]),
             label=inputs["label"],

@@ -26,7 +26,7 @@ from .breaker import Health
 from .caller import Caller, calling
 from .candidate import Candidate
 from .flights import flight_key, flights
-from .gates import Request, screened
+from .gates import Request, is_only_far, screened
 from .options import RouterOptions
 from .policies import Policy, priority
 from .receipt import Receipt
@@ -196,6 +196,7 @@ class Router(AsyncFirstChatModel):
             messages=messages,
             tools=options.pop("tools", None) or (),
             private=caller.private,
+            far=is_only_far(),
             options=options,
             tenant=options.pop("tenant", None),
             tags=caller.tags,
@@ -279,8 +280,9 @@ class Router(AsyncFirstChatModel):
         told = request.tags & getattr(self.policy, "tags", frozenset())
         if request.label is not None:
             told |= {f"label: {request.label}"}
+        able = [c for c in candidates if not (request.far and c.local)]
         return Asked(
-            models=[identity(c.provider, c.base_url, c.model_id, c.model) for c in candidates],
+            models=[identity(c.provider, c.base_url, c.model_id, c.model) for c in able],
             messages=request.messages,
             tools=request.tools,
             options=request.options,

@@ -184,7 +184,7 @@ class Run:
                 elif place.admit(early=early):
                     return place, full
                 else:
-                    reason = "breaker: its upstream keeps failing"
+                    reason = f"breaker: {place.candidate.breaker.why}"
                 self.receipt.passed_over(place.candidate, reason)
             if full:
                 break
