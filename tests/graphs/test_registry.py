@@ -187,7 +187,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 def test_names_of_the_settings_come_first(file: Path) -> None:
     settings = Settings(workflows={"ask": f"{file}:graph", "shout": f"{file}:builder"})
-    assert names(settings) == ["ask", "shout"]
+    assert names(settings) == ["approve", "ask", "extract", "shout", "summarize"]
     assert find("ask", settings).origin == "settings"
     assert find("ask", Settings()).origin == "built-in"
     assert workflow("shout", settings=settings).invoke({"text": "hi"}) == {"text": "HI"}
