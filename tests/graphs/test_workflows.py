@@ -116,7 +116,7 @@ def test_a_run_that_broke_off_goes_on_where_it_stopped(folder: Path, tmp_path: P
     for n in range(3, 12):
         (folder / f"{n:02}.txt").write_text("Vendor: Kiln. A sentence or two.", encoding="utf-8")
     values = {"docs": [str(folder)], "schema": SCHEMA, "out": str(tmp_path / "rows.csv")}
-    options = {**THREAD, "max_concurrency": 1}
+    options: Any = {**THREAD, "max_concurrency": 1}
     saver = InMemorySaver()
     near = ScriptedChatModel([*[GOOD] * 9, ConnectionError("gone")])
     graph = build_extract(near).copy({"checkpointer": saver})

@@ -14,6 +14,7 @@ import nearfar
 from nearfar.errors import (
     AnswerExpiredError,
     CheckpointTypeError,
+    DiskFullError,
     RunCancelledError,
     RunConflictError,
     RunNotFoundError,
@@ -322,3 +323,23 @@ async def test_records_are_json(flow: str) -> None:
     assert json.loads(json.dumps(whole)) == whole
     assert whole["input"] == {"question": "hi"}
     assert whole["states"][-1]["values"]["answer"] == "HI"
+
+
+async def test_a_database_that_fails_is_told_and_the_run_goes_on_when_it_works_again(
+    flow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nearfar.storage.checkpoints.sqlite import SqliteSaver
+
+    whole = SqliteSaver.aput_writes
+
+    async def full(self: SqliteSaver, *args: Any, **kwargs: Any) -> None:
+        raise DiskFullError("no space", data={"path": str(home() / "nearfar.db")})
+
+    async with nearfar.Runner() as runner:
+        monkeypatch.setattr(SqliteSaver, "aput_writes", full)
+        run = await runner.start(f"{flow}:graph", {"question": "hi"})
+        with pytest.raises(DiskFullError):
+            await run.result()
+        assert await run.status() == "queued"
+        monkeypatch.setattr(SqliteSaver, "aput_writes", whole)
+        assert (await run.result())["answer"] == "HI"
