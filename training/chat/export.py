@@ -38,7 +38,7 @@ def load(checkpoint: Path) -> tuple[Network, dict[str, Any]]:
     return network, {key: state[key] for key in ("steps", "tokens", "shape")}
 
 
-def as_transformers(network: Network, folder: Path) -> None:
+def as_transformers(network: Network, folder: Path, asset: Path) -> None:
     """The files that transformers reads: configuration, weights, tokenizer."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -51,7 +51,7 @@ def as_transformers(network: Network, folder: Path) -> None:
     model.tie_weights()
     model.float().save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(ASSET / name, folder / name)
+        shutil.copy(asset / name, folder / name)
 
 
 def build(source: Path, out: Path, precision: str) -> None:
@@ -64,7 +64,7 @@ def build(source: Path, out: Path, precision: str) -> None:
         raise SystemExit(f"The builder failed:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
 
 
-def finish(out: Path, trained: dict[str, Any]) -> None:
+def finish(out: Path, trained: dict[str, Any], asset: Path) -> None:
     """Mend the configuration; add the texts, the licence, the versions and the checksums."""
     file = out / "genai_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
@@ -78,7 +78,8 @@ def finish(out: Path, trained: dict[str, Any]) -> None:
         if other.name not in kept:
             other.unlink()
     for name in _TEXTS:
-        shutil.copy(ASSET / name, out / name)
+        own = asset / name
+        shutil.copy(own if own.exists() else ASSET / name, out / name)
     if (ASSET / "README.md").exists():
         shutil.copy(ASSET / "README.md", out / "README.md")
     for name in ("LICENSE", "NOTICE"):
@@ -91,13 +92,14 @@ def finish(out: Path, trained: dict[str, Any]) -> None:
     (out / "SHA256SUMS").write_text("".join(sums), encoding="utf-8", newline="\n")
 
 
-def export(checkpoint: Path, out: Path, precision: str = "int8") -> None:
+def export(checkpoint: Path, out: Path, precision: str = "int8", asset: Path = ASSET) -> None:
+    """The whole way from a checkpoint to a folder; ``asset`` has the tokenizer."""
     network, trained = load(checkpoint)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        as_transformers(network, Path(folder))
+        as_transformers(network, Path(folder), asset)
         build(Path(folder), out, precision)
-    finish(out, trained)
+    finish(out, trained, asset)
 
 
 def main() -> None:
@@ -105,9 +107,10 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--precision", default="int8", choices=["int8", "int4", "fp32"])
+    parser.add_argument("--asset", type=Path, default=ASSET, help="where tokenizer.json is")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    export(given.checkpoint, given.out, given.precision)
+    export(given.checkpoint, given.out, given.precision, given.asset)
     size = sum(file.stat().st_size for file in given.out.iterdir())
     print(f"{given.out}: {size / 1e6:.1f} MB")
 

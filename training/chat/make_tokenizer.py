@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data.mixture import examples
-from text_side import ASSET, prompt_text, reply_text
+from text_side import ASSET, TextSide
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from data import real_sentences
@@ -25,8 +25,9 @@ PIECES = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def _texts(count: int, seed: int) -> Iterator[str]:
+    side = TextSide()
     for item in itertools.islice(examples(f"tokenizer/{seed}"), count):
-        text = prompt_text(item) + reply_text(item)
+        text = side.prompt(item) + side.reply(item)
         for special in SPECIAL:
             text = text.replace(special, "\n")
         yield text

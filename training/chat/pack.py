@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from data.mixture import examples
-from text_side import ASSET, encode, load_tokenizer
+from text_side import ASSET, TextSide
 
 SHARD_TOKENS = 1 << 20
 _OPEN = 48  # rows that wait for something that fits
@@ -58,13 +58,16 @@ class Rows:
         return {"ids": ids, "documents": documents, "full": full}
 
 
-def shard(number: int, length: int, tokens: int = SHARD_TOKENS) -> dict[str, np.ndarray]:
-    tokenizer = load_tokenizer(ASSET)
+def shard(
+    number: int, length: int, tokens: int = SHARD_TOKENS, asset: Path = ASSET
+) -> dict[str, np.ndarray]:
+    """The rows of one shard: whatever fits of the examples that its number is the seed of."""
+    side = TextSide(asset)
     rows = Rows(length)
     wanted = max(1, tokens // length)
     source = examples(f"shard/{length}/{number}")
     while len(rows.done) < wanted:
-        for ids, full in encode(tokenizer, list(itertools.islice(source, 64))):
+        for ids, full in side.encode(list(itertools.islice(source, 64))):
             if len(ids) <= length:
                 rows.add(ids, full)
     return rows.arrays(wanted)
@@ -77,10 +80,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=SHARD_TOKENS)
+    parser.add_argument("--asset", type=Path, default=ASSET, help="where tokenizer.json is")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for number in range(given.first, given.first + given.count):
-        made = shard(number, given.length, given.tokens)
+        made = shard(number, given.length, given.tokens, given.asset)
         np.savez_compressed(given.out / f"{given.length}-{number:04}.npz", **made)
         filled = (made["documents"] > 0).mean()
         print(

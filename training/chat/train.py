@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def train(run: Run, data: Path, plan: list[tuple[int, float]], decay: int, every
     """Go through the plan; ``decay`` tokens at its end (0: none) are those in which the rate falls."""
     s = run.settings
     whole = sum(int(millions * 1e6) for _, millions in plan)
-    began, start, kept = time.time(), run.tokens, time.time()
+    clock = Clock(whole, run.tokens)
     shown: list[dict[str, float]] = []
     for length, millions in plan:
         end = run.tokens + int(millions * 1e6)
@@ -155,27 +155,32 @@ def train(run: Run, data: Path, plan: list[tuple[int, float]], decay: int, every
                 parts = [part for _, part in zip(range(s.parts), source, strict=False)]
                 if len(parts) < s.parts:
                     break
-                left = whole - (run.tokens - start)
+                left = whole - (run.tokens - clock.start)
                 share = min(1.0, max(0.02, left / decay)) if decay else 1.0
                 shown.append(run.step(parts, share, generator))
                 if run.steps % 25 == 0:
-                    _report(run, shown, length, share, began, start, whole)
+                    _report(run, shown, length, share, clock)
                     shown = []
-                if time.time() - kept > every:
+                if time.time() - clock.kept > every:
                     run.save()
-                    kept = time.time()
+                    clock.kept = time.time()
     run.save()
 
 
+@dataclass
+class Clock:
+    """Since when this sitting trains, and how many tokens it is to see."""
+
+    whole: int
+    start: int
+    began: float = field(default_factory=time.time)
+    kept: float = field(default_factory=time.time)
+
+
 def _report(
-    run: Run,
-    shown: list[dict[str, float]],
-    length: int,
-    share: float,
-    began: float,
-    start: int,
-    whole: int,
+    run: Run, shown: list[dict[str, float]], length: int, share: float, clock: Clock
 ) -> None:
+    began, start, whole = clock.began, clock.start, clock.whole
     speed = (run.tokens - start) / (time.time() - began)
     facts: dict[str, Any] = {
         "step": run.steps,
