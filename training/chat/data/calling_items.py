@@ -6,10 +6,11 @@ from typing import Any
 from . import values
 from .draw import Draw, Pool
 from .items import Item, calling, saying, system, tool_result, user
+from .labels import LABELS
 from .ordinary import ORDINARY
 from .requests import by_name, clause, polished, request
 from .toolkit import Argument, Tool, invented_tool, nonsense_tool
-from .vocabulary import ADJECTIVES, LABELS, NOUNS, SUBJECTS
+from .vocabulary import ADJECTIVES, NOUNS, SUBJECTS
 
 GREETING = "Hello! What can I do for you?"
 ABOUT = "I am Nearfar's built-in model. I read what I am given, find answers in it and call tools."

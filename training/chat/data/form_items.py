@@ -8,8 +8,9 @@ from . import values
 from .draw import Draw, Pool
 from .facts import attributes_of, fact, thing
 from .items import Item, system, user
+from .labels import LABELS
 from .toolkit import Argument
-from .vocabulary import ADJECTIVES, LABELS, NOUNS, VERBS
+from .vocabulary import ADJECTIVES, NOUNS, VERBS
 
 _TASKS = Pool([
     "Extract the fields from the text.", "Fill the fields from the text; null where the text says nothing.",

@@ -6,7 +6,8 @@ from typing import Any
 
 from . import values
 from .draw import Draw, Pool
-from .vocabulary import CHOICES, LABELS, NOUNS, VERBS
+from .labels import CHOICES, LABELS
+from .vocabulary import NOUNS, VERBS
 
 _KINDS = {
     "path": 3.0, "url": 2.0, "email": 1.0, "person": 2.0, "place": 2.0, "int": 4.0, "number": 1.5,
