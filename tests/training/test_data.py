@@ -27,7 +27,7 @@ def made(programs: Programs) -> dict[str, list[Any]]:
 def pools(programs: Programs) -> dict[str, Any]:
     """Every pool that a module of the generator holds, also inside dicts."""
     package, pool = programs("data"), programs("data.draw").Pool
-    found = {}
+    found: dict[str, Any] = {}
     for info in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"data.{info.name}")
         for name, value in vars(module).items():

@@ -133,11 +133,19 @@ class Run:
         return {"reply": every[full].mean().item(), "rest": every[rest].mean().item()}
 
 
-def train(run: Run, data: Path, plan: list[tuple[int, float]], decay: int, every: float) -> None:
+def train(
+    run: Run,
+    data: Path,
+    plan: list[tuple[int, float]],
+    decay: int,
+    *,
+    every: float,
+    report: int = 25,
+) -> None:
     """Go through the plan; ``decay`` tokens at its end (0: none) are those in which the rate falls."""
     s = run.settings
     whole = sum(int(millions * 1e6) for _, millions in plan)
-    clock = Clock(whole, run.tokens)
+    clock = Clock(whole, run.tokens, report)
     shown: list[dict[str, float]] = []
     for length, millions in plan:
         end = run.tokens + int(millions * 1e6)
@@ -158,7 +166,7 @@ def train(run: Run, data: Path, plan: list[tuple[int, float]], decay: int, every
                 left = whole - (run.tokens - clock.start)
                 share = min(1.0, max(0.02, left / decay)) if decay else 1.0
                 shown.append(run.step(parts, share, generator))
-                if run.steps % 25 == 0:
+                if run.steps % clock.report == 0:
                     _report(run, shown, length, share, clock)
                     shown = []
                 if time.time() - clock.kept > every:
@@ -173,6 +181,7 @@ class Clock:
 
     whole: int
     start: int
+    report: int  # steps from one line of the log to the next
     began: float = field(default_factory=time.time)
     kept: float = field(default_factory=time.time)
 
@@ -216,6 +225,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=2, help="parts of 2,048 tokens for one step")
     parser.add_argument("--resume", type=Path, help="a checkpoint, else the one in --out")
     parser.add_argument("--save-every", type=float, default=600, help="seconds")
+    parser.add_argument("--report", type=int, default=25, help="steps between lines of the log")
     given = parser.parse_args()
     torch.set_num_threads(1)
     heads = given.width // 32
@@ -235,7 +245,7 @@ def main() -> None:
     plan = [
         (int(length), float(millions)) for length, millions in (p.split(":") for p in given.plan)
     ]
-    train(run, given.data, plan, int(given.decay), given.save_every)
+    train(run, given.data, plan, int(given.decay), every=given.save_every, report=given.report)
 
 
 if __name__ == "__main__":
