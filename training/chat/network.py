@@ -166,12 +166,13 @@ class Network(nn.Module):
         return (each * weights).sum() / weights.sum(), each.detach()
 
     def start(self, seed: int) -> None:
-        """Weights to begin with: small embeddings, and small steps into the residual stream."""
+        """Weights to begin with: the stream starts as the embeddings, to which layers add little."""
         torch.manual_seed(seed)
         for name, weight in self.named_parameters():
             if weight.dim() < 2:
                 nn.init.zeros_(weight) if name.endswith("bias") else nn.init.ones_(weight)
             elif "o_proj" in name or "down_proj" in name:
-                nn.init.normal_(weight, std=0.02 / (2 * self.shape.layers) ** 0.5)
+                nn.init.normal_(weight, std=0.02 * weight.shape[1] ** -0.5)
             else:
-                nn.init.normal_(weight, std=0.02 if "embed" in name else weight.shape[1] ** -0.5)
+                nn.init.normal_(weight, std=0.15 if "embed" in name else weight.shape[1] ** -0.5)
+        nn.init.constant_(self.model.norm.weight, 0.1)
