@@ -1,6 +1,8 @@
 """Run by test_chain.py with torch: our network against transformers' Qwen2, and packing.
 
-Not a test module of its own: torch is not in the environment of the tests.
+Not a test module of its own: torch is not in the environment of the tests. What follows the
+folder of the programs goes on to export.py, in the same process: importing transformers takes
+longer than all the rest.
 """
 
 import sys
@@ -10,8 +12,8 @@ from typing import Any
 torch: Any = import_module("torch")
 
 
-def main() -> None:
-    sys.path.insert(0, sys.argv[1])
+def check() -> None:
+    """Raises AssertionError if the two give different logits."""
     network, train = import_module("network"), import_module("train")
     transformers = import_module("transformers")
     shape = network.Shape(vocab=300, width=64, layers=2, heads=2, kv_heads=1, hidden=96)
@@ -29,8 +31,11 @@ def main() -> None:
         logits = states @ ours.model.embed_tokens.weight.T
         right = torch.cat((theirs(first).logits, theirs(second).logits), 1)
     torch.testing.assert_close(logits, right, atol=2e-5, rtol=1e-4)
-    sys.stdout.write("equal\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.path.insert(0, sys.argv[1])
+    check()
+    sys.stdout.write("equal\n")
+    del sys.argv[0]
+    import_module("export").main()

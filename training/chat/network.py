@@ -176,3 +176,30 @@ class Network(nn.Module):
             else:
                 nn.init.normal_(weight, std=0.15 if "embed" in name else weight.shape[1] ** -0.5)
         nn.init.constant_(self.model.norm.weight, 0.1)
+        for layer, key_head, back in ((0, 0, (1, 2)), (0, 1, (1, 3)), (1, 0, (1, 2))):
+            if layer < self.shape.layers and key_head < self.shape.kv_heads:
+                _look_back(self.model.layers[layer].self_attn, key_head, back)
+
+
+@torch.no_grad()
+def _look_back(attention: Attention, key_head: int, back: tuple[int, ...]) -> None:
+    """Let the heads of a key head begin by looking at the tokens ``back`` places before.
+
+    Copying needs heads that know what came before a token; by chance it takes millions of tokens
+    until there are any. The biases, turned as positions are, say where to look.
+    """
+    s = attention.shape
+    size, half, strength = s.head_size, s.head_size // 2, 5.0
+    fast = min(6, half)  # the pairs that turn fast tell neighbours apart
+    rates = s.theta ** (-torch.arange(half) / half)
+    rows = slice(key_head * size, (key_head + 1) * size)
+    attention.k_proj.weight[rows] *= 0.1
+    attention.k_proj.bias[rows] = 0.0
+    attention.k_proj.bias[rows.start : rows.start + fast] = strength
+    each = s.heads // s.kv_heads
+    for head, distance in zip(range(key_head * each, (key_head + 1) * each), back, strict=False):
+        start = head * size
+        attention.q_proj.weight[start : start + size] *= 0.1
+        angles = -distance * rates[:fast]
+        attention.q_proj.bias[start : start + fast] = strength * angles.cos()
+        attention.q_proj.bias[start + half : start + half + fast] = strength * angles.sin()

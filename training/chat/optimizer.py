@@ -41,9 +41,7 @@ class Muon:
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        for moving, ((_, _, scale), weights) in zip(
-            self.moving, self.groups.items(), strict=True
-        ):
+        for moving, ((_, _, scale), weights) in zip(self.moving, self.groups.items(), strict=True):
             slope = torch.stack([w.grad for w in weights if w.grad is not None])
             moving.lerp_(slope, 1 - self.momentum)
             turned = orthogonal(slope.lerp(moving, self.momentum))
