@@ -8,7 +8,6 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.types import Command
-from nearfar.storage.checkpoints import open_saver
 
 from nearfar.agents.assistant import create_assistant
 from nearfar.cli.chat.commands import as_markdown, obey
@@ -16,6 +15,7 @@ from nearfar.cli.chat.screen import Screen, brief, clean
 from nearfar.cli.chat.session import Choices, Session
 from nearfar.errors import ModelNotFoundError, UsageError, WorkflowFailedError
 from nearfar.settings import Settings
+from nearfar.storage.checkpoints import open_saver
 from nearfar.testing import ScriptedChatModel
 
 started = asyncio.Event()

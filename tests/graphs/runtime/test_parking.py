@@ -64,6 +64,7 @@ async def test_the_run_is_parked_and_goes_on_when_a_far_model_is_back(away: Faul
         await until(run, "parked")
         record = await run.record()
         assert record.error is not None
+        assert record.error is not None
         assert record.error["code"] == "NF-524"
         away.start()
         assert (await run.result())["told"] == ["near", "from afar"]
