@@ -70,14 +70,6 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── WorkflowNotFoundError             NF-501  2
     │   ├── WorkflowInputError                NF-502  2
     │   ├── WorkflowFailedError               NF-503  1
-    │   ├── AgentLimitError                   NF-550  1     steps, calls, depth, time or money of a run
-    │   ├── CrewDefinitionError               NF-580  2
-    │   ├── TaskFailedError                   NF-581  1     a crew's task did not come out right
-    │   └── DelegationLimitError              NF-582  1
-    ├── PromptError                           NF-570  1
-    │   ├── PromptNotFoundError               NF-571  2
-    │   ├── PromptFileError                   NF-572  2
-    │   └── PromptVariableError               NF-573  2
     │   ├── RunNotFoundError                  NF-504  2
     │   ├── LeaseLostError                    NF-505  1     another writer has the thread
     │   ├── RunConflictError                  NF-506  2     same key, other body
@@ -90,7 +82,15 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── EffectNotDoneError                NF-521  1     an effect that may be tried again
     │   ├── EffectValueError                  NF-522  1     done, but its result cannot be kept
     │   ├── EffectOrderError                  NF-523  1     a step whose calls changed places
-    │   └── FarUnreachableError               NF-524  1     no far model, and the step needs one
+    │   ├── FarUnreachableError               NF-524  1     no far model, and the step needs one
+    │   ├── AgentLimitError                   NF-550  1     steps, calls, depth, time or money of a run
+    │   ├── CrewDefinitionError               NF-580  2
+    │   ├── TaskFailedError                   NF-581  1     a crew's task did not come out right
+    │   └── DelegationLimitError              NF-582  1
+    ├── PromptError                           NF-570  1
+    │   ├── PromptNotFoundError               NF-571  2
+    │   ├── PromptFileError                   NF-572  2
+    │   └── PromptVariableError               NF-573  2
     └── ToolError                             NF-600  1
         ├── ToolNotFoundError                 NF-601  2
         ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
