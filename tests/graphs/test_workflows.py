@@ -118,7 +118,8 @@ def test_a_run_that_broke_off_goes_on_where_it_stopped(folder: Path, tmp_path: P
     values = {"docs": [str(folder)], "schema": SCHEMA, "out": str(tmp_path / "rows.csv")}
     options: Any = {**THREAD, "max_concurrency": 1}
     saver = InMemorySaver()
-    near = ScriptedChatModel([*[GOOD] * 9, ConnectionError("gone")])
+    # The pool may have begun another before it hears of the first failure.
+    near = ScriptedChatModel([*[GOOD] * 9, *[ConnectionError("gone")] * 3])
     graph = build_extract(near).copy({"checkpointer": saver})
     with pytest.raises(ConnectionError):
         graph.invoke(values, options, durability="sync")
