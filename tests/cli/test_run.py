@@ -201,7 +201,7 @@ def test_help_without_a_workflow_is_the_commands_own(capsys: pytest.CaptureFixtu
 
 def test_without_a_workflow_the_known_ones_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--question", "x"]) == 2
-    assert "Known: ask" in capsys.readouterr().err
+    assert "Known: approve, ask" in capsys.readouterr().err
 
 
 def test_an_unknown_workflow_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
