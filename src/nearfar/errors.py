@@ -79,7 +79,11 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── EffectNotDoneError                NF-521  1     an effect that may be tried again
     │   ├── EffectValueError                  NF-522  1     done, but its result cannot be kept
     │   ├── EffectOrderError                  NF-523  1     a step whose calls changed places
-    │   └── FarUnreachableError               NF-524  1     no far model, and the step needs one
+    │   ├── FarUnreachableError               NF-524  1     no far model, and the step needs one
+    │   ├── ScheduleNotFoundError             NF-530  2
+    │   ├── ScheduleExistsError               NF-531  2
+    │   ├── ScheduleInvalidError              NF-532  2     a cron line, interval or zone
+    │   └── ScheduleBusyError                 NF-533  1     a run of it is still going
     └── ToolError                             NF-600  1
         ├── ToolNotFoundError                 NF-601  2
         ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
@@ -190,6 +194,10 @@ from ._errors_workflows import (
     RunConflictError,
     RunNotFoundError,
     RunStateError,
+    ScheduleBusyError,
+    ScheduleExistsError,
+    ScheduleInvalidError,
+    ScheduleNotFoundError,
     ThreadBusyError,
     WorkflowError,
     WorkflowFailedError,
@@ -259,6 +267,10 @@ __all__ = [
     "RunConflictError",
     "RunNotFoundError",
     "RunStateError",
+    "ScheduleBusyError",
+    "ScheduleExistsError",
+    "ScheduleInvalidError",
+    "ScheduleNotFoundError",
     "SchemaVersionError",
     "StorageError",
     "ThreadBusyError",
