@@ -132,3 +132,34 @@ class FarUnreachableError(WorkflowError):
 
     code = "NF-524"
     default_remedy = "Nothing: the run goes on by itself when one can be reached again."
+
+
+class ScheduleNotFoundError(WorkflowError):
+    """No schedule has that name; data: ``name``, ``known``."""
+
+    code = "NF-530"
+    exit_code = 2
+    default_remedy = "`nearfar schedule list` shows the schedules."
+
+
+class ScheduleExistsError(WorkflowError):
+    """A schedule has that name already; data: ``name``."""
+
+    code = "NF-531"
+    exit_code = 2
+    default_remedy = "Use another name, or remove the old one: `nearfar schedule remove NAME`."
+
+
+class ScheduleInvalidError(WorkflowError):
+    """A cron line, interval, zone or name that cannot be used; data: ``field``."""
+
+    code = "NF-532"
+    exit_code = 2
+    default_remedy = "Write it as crontab does: minute hour day month day-of-week."
+
+
+class ScheduleBusyError(WorkflowError):
+    """A run of the schedule is still going; data: ``name``, ``run_id``."""
+
+    code = "NF-533"
+    default_remedy = "Wait for it, or cancel it: `nearfar runs cancel ID`."

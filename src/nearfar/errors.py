@@ -83,6 +83,10 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── EffectValueError                  NF-522  1     done, but its result cannot be kept
     │   ├── EffectOrderError                  NF-523  1     a step whose calls changed places
     │   ├── FarUnreachableError               NF-524  1     no far model, and the step needs one
+    │   ├── ScheduleNotFoundError             NF-530  2
+    │   ├── ScheduleExistsError               NF-531  2
+    │   ├── ScheduleInvalidError              NF-532  2     a cron line, interval or zone
+    │   ├── ScheduleBusyError                 NF-533  1     a run of it is still going
     │   ├── AgentLimitError                   NF-550  1     steps, calls, depth, time or money of a run
     │   ├── CrewDefinitionError               NF-580  2
     │   ├── TaskFailedError                   NF-581  1     a crew's task did not come out right
@@ -214,6 +218,10 @@ from ._errors_workflows import (
     RunConflictError,
     RunNotFoundError,
     RunStateError,
+    ScheduleBusyError,
+    ScheduleExistsError,
+    ScheduleInvalidError,
+    ScheduleNotFoundError,
     ThreadBusyError,
     WorkflowError,
     WorkflowFailedError,
@@ -293,6 +301,10 @@ __all__ = [
     "RunConflictError",
     "RunNotFoundError",
     "RunStateError",
+    "ScheduleBusyError",
+    "ScheduleExistsError",
+    "ScheduleInvalidError",
+    "ScheduleNotFoundError",
     "SchemaVersionError",
     "StorageError",
     "TaskFailedError",
