@@ -76,6 +76,7 @@ def files_list(settings: Settings, *, roots: Sequence[str | Path] | None = None)
         args=ListArguments,
         body=box.list,
         default="allow",
+        effects=False,
         facts=box.facts,
     )
 
@@ -90,6 +91,7 @@ def files_read(settings: Settings, *, roots: Sequence[str | Path] | None = None)
         args=ReadArguments,
         body=box.read,
         default="allow",
+        effects=False,
         facts=box.facts,
     )
 
@@ -104,6 +106,7 @@ def files_search(settings: Settings, *, roots: Sequence[str | Path] | None = Non
         args=SearchArguments,
         body=box.search,
         default="allow",
+        effects=False,
         facts=box.facts,
     )
 

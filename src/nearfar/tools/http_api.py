@@ -138,6 +138,7 @@ def http_api_tool(
         args=HttpApiArguments,
         body=call,
         default="ask",
+        effects=lambda method, **_: method not in READING,
         preview=preview,
     )
 
@@ -157,6 +158,7 @@ def _tool(operation: Operation, settings: Settings, server: ApiServer, name: str
         args=_arguments(operation),
         body=call,
         default="allow" if operation.method in READING else "ask",
+        effects=operation.method not in READING,
         preview=lambda **given: server.preview(operation.method, prepare(operation, given)),
     )
 
