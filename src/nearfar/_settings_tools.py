@@ -19,6 +19,8 @@ class PermissionRule(Section):
     """Patterns by argument; the rule fits a call when all of them do."""
     permission: Permission
     """`allow`, `ask` (a person decides) or `deny`."""
+    even_untrusted: bool = False
+    """Whether `allow` also holds once the model has read untrusted text; see `after_untrusted`."""
 
 
 class AuditSettings(Section):
@@ -94,6 +96,8 @@ class ToolSettings(Section):
 
     permissions: list[PermissionRule] = Field(default=[])
     """Rules in order; the first that fits a call decides, else the tool's own default."""
+    after_untrusted: Permission = "ask"
+    """What holds for allowed calls with effects once a model has read text from outside."""
     timeout_s: Annotated[float, Field(gt=0)] = 30
     """Seconds that one call may take."""
     max_output_chars: Annotated[int, Field(ge=100)] = 20_000

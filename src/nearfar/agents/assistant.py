@@ -23,6 +23,7 @@ from .middleware.compaction import CompactionMiddleware
 from .middleware.limits import Limits, LimitsMiddleware
 from .middleware.memory import MemoryMiddleware
 from .middleware.small import SmallModelMiddleware, is_small
+from .middleware.taint import TaintMiddleware
 from .middleware.turn import TurnMiddleware
 from .store import MemoryStore
 
@@ -74,6 +75,7 @@ def create_assistant(
         TurnMiddleware(),
         CitationMiddleware(),
         LimitsMiddleware(limits or limits_of(known), on_limit=own.limits.on_limit),
+        TaintMiddleware(),
         *([MemoryMiddleware(known, writes=not small)] if store is not None else []),
         *middleware,
         ApprovalMiddleware(known),

@@ -26,9 +26,9 @@ from nearfar.settings import AuditSettings, Permission, Settings
 
 from .approval import ask
 from .audit import Entry, Outcome, record
-from .limits import Limits, arun_within, await_within, cut, cut_mark, run_within
+from .limits import Limits, arun_within, await_within, cut, cut_mark, run_within, too_large
 from .outside import Outside, aonce_each, once_each
-from .policy import Policy, policy_for
+from .policy import Policy, policy_for, ruled, with_sources
 from .result import Result
 from .spotlight import mark_as_data
 
@@ -36,9 +36,9 @@ __all__ = ["Arguments", "GuardedTool", "Outside", "Result", "guarded"]
 
 Body = Callable[..., "Result | str"] | Callable[..., Awaitable["Result | str"]]
 Facts = Callable[..., Mapping[str, str]]
+Effects = bool | Callable[..., bool]
 
 _MAX_PROBLEMS = 5
-_MAX_DEPTH = 50
 
 
 class Arguments(BaseModel):
@@ -54,6 +54,8 @@ class Guard:
     policy: Policy
     limits: Limits
     audit: AuditSettings
+    effects: Effects = True  # whether a call does something outside of the conversation
+    after_untrusted: Permission = "ask"
     facts: Facts | None = None  # further arguments that permission patterns may speak of
     preview: Callable[..., str] | None = None  # what a person sees before approving
     outside: Outside | None = None
@@ -90,7 +92,7 @@ class GuardedTool(BaseTool):
         **kw: Any,
     ) -> Any:
         """As ``BaseTool.run``; notes when the call began and its id."""
-        call = _Call(tool_call_id, refused=_too_large(tool_input, self.guard.limits))
+        call = _Call(tool_call_id, refused=too_large(tool_input, self.guard.limits))
         token = _call.set(call)
         given = {} if call.refused else tool_input  # LangChain would write all of it out
         try:
@@ -106,7 +108,7 @@ class GuardedTool(BaseTool):
         **kw: Any,
     ) -> Any:
         """As ``run``."""
-        call = _Call(tool_call_id, refused=_too_large(tool_input, self.guard.limits))
+        call = _Call(tool_call_id, refused=too_large(tool_input, self.guard.limits))
         token = _call.set(call)
         given = {} if call.refused else tool_input  # LangChain would write all of it out
         try:
@@ -180,20 +182,20 @@ class GuardedTool(BaseTool):
     def _rule(self, arguments: dict[str, Any]) -> Permission:
         facts = self.guard.facts(**arguments) if self.guard.facts else {}
         ruling = self.guard.policy.decide(self.name, {**arguments, **facts})
-        if ruling.permission == "deny":
-            by = "its default" if ruling.rule is None else f"rule {ruling.rule}"
-            raise ToolDeniedError(
-                f"This call of {self.name} is not allowed ({by} of tools.permissions).",
-                data={"tool": self.name},
-            )
-        return ruling.permission
+        effects = self.guard.effects
+        return ruled(
+            self.name,
+            ruling,
+            self.guard.after_untrusted,
+            effects=effects(**arguments) if callable(effects) else effects,
+        )
 
     def _check_edited(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """A person may change the arguments, but not what the rules deny."""
         schema = self.args_schema
         if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
             raise TypeError("args_schema must be a pydantic model")
-        if refused := _too_large(arguments, self.guard.limits):
+        if refused := too_large(arguments, self.guard.limits):
             raise ToolException(refused)
         checked = schema.model_validate(arguments)
         plain = {name: getattr(checked, name) for name in schema.model_fields}
@@ -203,9 +205,9 @@ class GuardedTool(BaseTool):
     def _describe(self, arguments: dict[str, Any]) -> str:
         """For the person who approves."""
         if self.guard.preview is None:
-            return self.description.split("\n", 1)[0]
+            return with_sources(self.description.split("\n", 1)[0])
         text, missing = cut(self.guard.preview(**arguments), self.guard.limits.max_output_chars)
-        return text + (f"\n{cut_mark(missing)}" if missing else "")
+        return with_sources(text + (f"\n{cut_mark(missing)}" if missing else ""))
 
     def _finish(
         self,
@@ -298,13 +300,16 @@ def guarded(
     args: type[Arguments],
     body: Body,
     default: Permission = "ask",
+    effects: Effects = True,
     facts: Facts | None = None,
     preview: Callable[..., str] | None = None,
     outside: Outside | None = None,
 ) -> GuardedTool:
     """Make a tool of ``body``, a function or coroutine function called with the fields of ``args``.
 
-    ``default`` holds where no rule of ``tools.permissions`` fits. ``facts`` gives, for the
+    ``default`` holds where no rule of ``tools.permissions`` fits. ``effects``: whether a call does
+    anything outside of the conversation (or a function that says so of a call's arguments); such
+    calls are asked about once a model has read untrusted text. ``facts`` gives, for the
     arguments of a call, further texts under further names that rules may match (it is called with
     all of them when the tool is used, and its names come from its attribute ``names``).
     ``preview`` is what a person sees before approving. ``outside`` declares that the body changes
@@ -316,6 +321,8 @@ def guarded(
         policy=policy_for(name, tools.permissions, default=default, arguments=names),
         limits=Limits(tools.timeout_s, tools.max_output_chars, tools.max_argument_chars),
         audit=tools.audit,
+        effects=effects,
+        after_untrusted=tools.after_untrusted,
         facts=facts,
         preview=preview,
         outside=outside,
@@ -368,31 +375,3 @@ def _explain_arguments(error: Exception) -> str:
     more = len(problems) - _MAX_PROBLEMS
     shown = "; ".join(problems[:_MAX_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
     return f"The arguments do not fit: {shown}."
-
-
-def _too_large(value: object, limits: Limits) -> str | None:
-    """What to tell about arguments that are too long or too deep; None when they are neither.
-
-    Without recursion, so that no nesting is too deep for it.
-    """
-    limit, total = limits.max_argument_chars, 0
-    waiting: list[tuple[object, int]] = [(value, 0)]
-    while waiting:
-        item, depth = waiting.pop()
-        inner: list[object] = []
-        if isinstance(item, str | bytes):
-            total += len(item)
-        elif isinstance(item, Mapping):
-            inner = [*item.keys(), *item.values()]
-        elif isinstance(item, list | tuple | set):
-            inner = list(item)
-        total += len(inner) + 1
-        if total > limit:
-            return (
-                f"The arguments are too long: more than {limit:,} characters."
-                " Send less, in several calls if need be."
-            )
-        if inner and depth >= _MAX_DEPTH:
-            return f"The arguments are nested more than {_MAX_DEPTH} levels deep."
-        waiting += [(one, depth + 1) for one in inner]
-    return None

@@ -66,6 +66,7 @@ def calculator(settings: Settings) -> GuardedTool:
         args=CalculatorArguments,
         body=_calculate,
         default="allow",
+        effects=False,
     )
 
 

@@ -42,6 +42,7 @@ def chart(settings: Settings) -> GuardedTool:
         args=ChartArguments,
         body=draw,
         default="allow",
+        effects=False,
     )
 
 

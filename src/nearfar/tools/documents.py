@@ -68,6 +68,7 @@ def documents(
         args=DocumentsArguments,
         body=search,
         default="allow",
+        effects=False,
         facts=facts,
     )
 

@@ -77,6 +77,7 @@ def files_list(settings: Settings, *, roots: Sequence[str | Path] | None = None)
         args=ListArguments,
         body=box.list,
         default="allow",
+        effects=False,
         facts=box.facts,
     )
 
@@ -91,6 +92,7 @@ def files_read(settings: Settings, *, roots: Sequence[str | Path] | None = None)
         args=ReadArguments,
         body=box.read,
         default="allow",
+        effects=False,
         facts=box.facts,
     )
 
@@ -105,6 +107,7 @@ def files_search(settings: Settings, *, roots: Sequence[str | Path] | None = Non
         args=SearchArguments,
         body=box.search,
         default="allow",
+        effects=False,
         facts=box.facts,
     )
 

@@ -138,6 +138,7 @@ def http_api_tool(
         args=HttpApiArguments,
         body=call,
         default="ask",
+        effects=lambda method, **_: method not in READING,
         preview=preview,
         outside=Outside(when=lambda method, **_: method not in READING),
     )
@@ -158,6 +159,7 @@ def _tool(operation: Operation, settings: Settings, server: ApiServer, name: str
         args=_arguments(operation),
         body=call,
         default="allow" if operation.method in READING else "ask",
+        effects=operation.method not in READING,
         preview=lambda **given: server.preview(operation.method, prepare(operation, given)),
         outside=None if operation.method in READING else Outside(),
     )

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,6 +12,8 @@ from typing import TypeVar
 from nearfar.errors import ToolTimeoutError
 
 T = TypeVar("T")
+
+_MAX_DEPTH = 50  # of arguments
 
 _ends_at: contextvars.ContextVar[float | None] = contextvars.ContextVar("ends_at", default=None)
 
@@ -117,3 +119,31 @@ def _too_long(tool: str, timeout_s: float) -> ToolTimeoutError:
         f"{tool} took longer than its {timeout_s:g} seconds and was stopped.",
         data={"tool": tool, "limit_s": timeout_s},
     )
+
+
+def too_large(value: object, limits: Limits) -> str | None:
+    """What to tell about arguments that are too long or too deep; None when they are neither.
+
+    Without recursion, so that no nesting is too deep for it.
+    """
+    limit, total = limits.max_argument_chars, 0
+    waiting: list[tuple[object, int]] = [(value, 0)]
+    while waiting:
+        item, depth = waiting.pop()
+        inner: list[object] = []
+        if isinstance(item, str | bytes):
+            total += len(item)
+        elif isinstance(item, Mapping):
+            inner = [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple | set):
+            inner = list(item)
+        total += len(inner) + 1
+        if total > limit:
+            return (
+                f"The arguments are too long: more than {limit:,} characters."
+                " Send less, in several calls if need be."
+            )
+        if inner and depth >= _MAX_DEPTH:
+            return f"The arguments are nested more than {_MAX_DEPTH} levels deep."
+        waiting += [(one, depth + 1) for one in inner]
+    return None

@@ -9,16 +9,22 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any
 
-from nearfar.errors import ConfigurationError
+from nearfar.errors import ConfigurationError, ToolDeniedError
 from nearfar.settings import Permission, PermissionRule
+
+from .taint import read_so_far, told
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """``rule`` is the number of the rule that decided, from 1; None for the tool's own default."""
+    """``rule`` is the number of the rule that decided, from 1; None for the tool's own default.
+
+    ``even_untrusted``: it allows the call also after untrusted text was read.
+    """
 
     permission: Permission
     rule: int | None
+    even_untrusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +39,18 @@ class Policy:
 
         Letters match without regard to case, so that `DELETE` is found by `*delete*`.
         """
+        first: Ruling | None = None
         for number, rule in enumerate(self.rules, start=1):
-            if _fits(rule.tool, tool) and _arguments_fit(rule.arguments, arguments):
-                return Ruling(rule.permission, number)
-        return Ruling(self.default, None)
+            if first is not None and rule.permission != "allow":
+                continue  # it comes too late to decide
+            if not (_fits(rule.tool, tool) and _arguments_fit(rule.arguments, arguments)):
+                continue
+            if first is None and (rule.permission != "allow" or rule.even_untrusted):
+                return Ruling(rule.permission, number, rule.even_untrusted)
+            first = first or Ruling(rule.permission, number)
+            if rule.even_untrusted:  # one more reason to allow it, and a stronger one
+                return Ruling(first.permission, first.rule, even_untrusted=True)
+        return first or Ruling(self.default, None)
 
     def summary(self, tool: str) -> str:
         """For people: ``allow``, or ``ask, by arguments: deny`` where arguments make a difference."""
@@ -72,6 +86,35 @@ def policy_for(
                 data={"tool": tool, "argument": unknown[0], "known": sorted(known)},
             )
     return Policy(tuple(rules), default)
+
+
+def ruled(tool: str, ruling: Ruling, after_untrusted: Permission, *, effects: bool) -> Permission:
+    """What holds for a call in the end: by its rules, and by what was read before it.
+
+    Raises ToolDeniedError.
+    """
+    read = read_so_far()
+    if ruling.permission == "deny":
+        by = "its default" if ruling.rule is None else f"rule {ruling.rule}"
+        raise ToolDeniedError(
+            f"This call of {tool} is not allowed ({by} of tools.permissions).", data={"tool": tool}
+        )
+    if ruling.permission == "ask" or not read or not effects or ruling.even_untrusted:
+        return ruling.permission
+    if after_untrusted == "deny":
+        raise ToolDeniedError(
+            f"This call of {tool} is not allowed after text from outside was read.",
+            data={"tool": tool},
+        )
+    return after_untrusted
+
+
+def with_sources(description: str) -> str:
+    """For the person who is asked: what was read before."""
+    read = read_so_far()
+    if not read:
+        return description
+    return f"{description}\nText from outside was read before, and may have asked for this: {told(read)}"
 
 
 def _arguments_fit(patterns: Mapping[str, str], arguments: Mapping[str, Any]) -> bool:

@@ -55,6 +55,7 @@ def sql(
         args=SqlArguments,
         body=asker.ask,
         default="allow",
+        effects=False,
         facts=asker.facts,
         preview=asker.preview,
     )

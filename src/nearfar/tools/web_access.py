@@ -9,6 +9,7 @@ from nearfar.settings import PermissionRule, Settings
 from .net import GuardedClient, NetLimits, NetPolicy, Reply, Url, parse_url
 from .net.policy import host_pattern
 from .policy import Policy, policy_for
+from .taint import read_so_far
 
 
 class WebAccess:
@@ -38,6 +39,7 @@ class WebAccess:
         limits = NetLimits(total_s=settings.tools.timeout_s, max_bytes=int(web.max_mb * 1_048_576))
         self.client = client or GuardedClient(policy, limits)
         self._tool = tool
+        self._after_untrusted = settings.tools.after_untrusted
         rules = [
             *settings.tools.permissions,
             *(_allow(tool, "host", "*" if host == "*" else host_pattern(host)) for host in hosts),
@@ -61,7 +63,10 @@ class WebAccess:
 
         def check_hop(before: Url, after: Url) -> None:
             facts = {**arguments, "url": str(after), **_facts(after)}
-            permission = self._policy.decide(self._tool, facts).permission
+            ruling = self._policy.decide(self._tool, facts)
+            permission = ruling.permission
+            if permission == "allow" and read_so_far() and not ruling.even_untrusted:
+                permission = self._after_untrusted
             if permission == "allow" or (permission == "ask" and before.origin == after.origin):
                 return
             raise ToolDeniedError(
@@ -79,4 +84,5 @@ def _facts(url: Url) -> dict[str, str]:
 
 def _allow(tool: str, name: str, pattern: str) -> PermissionRule:
     arguments = {name: pattern.replace("[", "[[]")}
-    return PermissionRule(tool=tool, arguments=arguments, permission="allow")
+    named = pattern != "*"  # for everything is not for each
+    return PermissionRule(tool=tool, arguments=arguments, permission="allow", even_untrusted=named)

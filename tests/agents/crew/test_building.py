@@ -23,7 +23,7 @@ from nearfar.retrieval import Index
 from nearfar.settings import Settings
 from nearfar.testing import ScriptedChatModel
 
-ALLOWED = {"permissions": [{"tool": "weigh", "permission": "allow"}]}
+ALLOWED = {"permissions": [{"tool": "weigh", "permission": "allow", "even_untrusted": True}]}
 SETTINGS = Settings.model_validate({"tools": ALLOWED})
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 

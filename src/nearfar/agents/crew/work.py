@@ -12,11 +12,13 @@ from langchain_core.tools import BaseTool
 from nearfar.agents.middleware.limits import Limits as RunLimits
 from nearfar.agents.middleware.limits import LimitsMiddleware
 from nearfar.agents.middleware.small import SmallModelMiddleware, is_small
+from nearfar.agents.middleware.taint import TaintMiddleware
 from nearfar.errors import TaskFailedError
 from nearfar.llm import supports_grammar
 from nearfar.llm.steps import Invoke, Steps
 from nearfar.prompts import Library
 from nearfar.settings import Settings
+from nearfar.tools.taint import Taint, read_so_far
 
 from .definition import Crew, Task
 from .grammar import Grammar
@@ -39,6 +41,21 @@ class Job:
     feedback: str = ""  # of a person
     tainted: bool = False  # something from outside stands in the text
     depth: int = 0  # how often it was handed on
+
+    @property
+    def taint(self) -> list[Taint]:
+        """What in it is from outside."""
+        found = [Taint(id=f"task/{self.name}", tool=None, source="the task's text")]
+        found = found if self.tainted else []
+        for result in self.results:
+            if result["untrusted"]:
+                source = f"the result of {result['task']}"
+                found.append(Taint(id=f"result/{result['task']}", tool=None, source=source))
+        for note in self.notes:
+            if note["untrusted"]:
+                source = f"a message of {note['sender']}"
+                found.append(Taint(id=f"note/{note['id']}", tool=None, source=source))
+        return found
 
 
 @dataclass(frozen=True)
@@ -115,8 +132,7 @@ class Workshop:
         self, job: Job, recorder: Recorder, system: str, said: list[BaseMessage], tried: "Attempts"
     ) -> Done:
         below = handed_on(said)
-        tainted = job.tainted or untrusted(said) or any(n["untrusted"] for n in job.notes)
-        tainted = tainted or any(result["untrusted"] for result in job.results)
+        tainted = bool(job.taint) or bool(read_so_far()) or untrusted(said)
         result = Result(
             task=job.name,
             role=job.role,
@@ -175,6 +191,7 @@ class Workshop:
         tools = [*self.tools[job.role], *more_tools]
         middleware: list[Any] = [
             LimitsMiddleware(bounds, on_limit="error"),
+            TaintMiddleware(job.taint),
             CrewApproval(self.settings),
             SmallModelMiddleware(self.settings),
         ]

@@ -6,7 +6,7 @@
     agent = create_agent(model, tools, middleware=[LimitsMiddleware(), ApprovalMiddleware()])
 
 Order matters: the first is the outermost. ``nearfar.agents.create_assistant`` has them as citation,
-limits, memory, approval, compaction, budget.
+limits, taint, memory, approval, compaction, budget.
 """
 
 from importlib import import_module
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .limits import LimitsMiddleware as LimitsMiddleware
     from .memory import MemoryMiddleware as MemoryMiddleware
     from .small import SmallModelMiddleware as SmallModelMiddleware
+    from .taint import TaintMiddleware as TaintMiddleware
 
 __all__ = [
     "ApprovalMiddleware",
@@ -31,6 +32,7 @@ __all__ = [
     "LimitsMiddleware",
     "MemoryMiddleware",
     "SmallModelMiddleware",
+    "TaintMiddleware",
 ]
 
 _HOMES = {
@@ -42,6 +44,7 @@ _HOMES = {
     "LimitsMiddleware": ".limits",
     "MemoryMiddleware": ".memory",
     "SmallModelMiddleware": ".small",
+    "TaintMiddleware": ".taint",
 }
 
 

@@ -2,7 +2,8 @@
 
 Nearfar's tools ask by themselves, and are passed on untouched. For every other tool the rules of
 ``tools.permissions`` hold here: a person is asked by a LangGraph interrupt, a call leaves a line in
-the audit log, and a tool that raises gives the model a message instead of ending the run.
+the audit log, and a tool that raises gives the model a message instead of ending the run. A tool with
+``metadata={"effects": False}`` does nothing outside of the conversation: see ``TaintMiddleware``.
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import ToolCall, ToolMessage
+from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
@@ -20,7 +22,7 @@ from nearfar.settings import Permission, Settings, resolve
 from nearfar.tools import GuardedTool, mark_as_data
 from nearfar.tools.approval import ask
 from nearfar.tools.audit import Entry, Outcome, record
-from nearfar.tools.policy import Policy
+from nearfar.tools.policy import Policy, ruled, with_sources
 
 from ._around import AroundTool, Steps
 
@@ -52,7 +54,7 @@ class ApprovalMiddleware(AroundTool):
         outcome: Outcome = "ok"
         try:
             self._check_size(arguments)
-            permission = self._rule(request.tool.name, arguments)
+            permission = self._rule(request.tool, arguments)
             if permission == "ask":
                 arguments = self._ask(request, arguments)
                 self._check_size(arguments)
@@ -79,24 +81,21 @@ class ApprovalMiddleware(AroundTool):
                 data={"limit": limit},
             )
 
-    def _rule(self, tool: str, arguments: Mapping[str, Any]) -> Permission:
-        policy = Policy(tuple(self._tools.permissions), self._defaults.get(tool, self._default))
-        ruling = policy.decide(tool, arguments)
-        if ruling.permission == "deny":
-            by = "its default" if ruling.rule is None else f"rule {ruling.rule}"
-            raise ToolDeniedError(
-                f"This call of {tool} is not allowed ({by} of tools.permissions).",
-                data={"tool": tool},
-            )
-        return ruling.permission
+    def _rule(self, tool: BaseTool, arguments: Mapping[str, Any]) -> Permission:
+        policy = Policy(
+            tuple(self._tools.permissions), self._defaults.get(tool.name, self._default)
+        )
+        ruling = policy.decide(tool.name, arguments)
+        effects = (tool.metadata or {}).get("effects") is not False  # nobody says so: it may
+        return ruled(tool.name, ruling, self._tools.after_untrusted, effects=effects)
 
     def _ask(self, request: ToolCallRequest, arguments: dict[str, Any]) -> dict[str, Any]:
         """The arguments that a person agreed to; what they changed must still be allowed."""
         tool = request.tool
-        description = tool.description.split("\n", 1)[0] if tool else ""
+        description = with_sources(tool.description.split("\n", 1)[0] if tool else "")
         decision = ask(request.tool_call["name"], arguments, description, None)
-        if decision.type == "edit":
-            self._rule(request.tool_call["name"], decision.arguments)
+        if decision.type == "edit" and tool is not None:
+            self._rule(tool, decision.arguments)
         return decision.arguments
 
     def _record(
