@@ -1,6 +1,7 @@
 """Requests that hold what must stay near never reach a far model, and block where they cannot be answered."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,12 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from nearfar.errors import ContentBlockedError, NoCandidateError
 from nearfar.llm import chat_model
-from nearfar.llm.router import Candidate, Router
+from nearfar.llm.router import Candidate, Router, RouterOptions
 from nearfar.llm.router.receipts import Receipts
-from nearfar.llm.screening import Detector, Screen
+from nearfar.llm.screening import Detector, Finding, Screen
 from nearfar.settings import PrivacySettings, Settings
 from nearfar.testing import ScriptedChatModel
-from nearfar.testing.fault_server import FaultServer, Reply
+from nearfar.testing.fault_server import Fault, FaultServer, Reply
 from tests.llm.router.upstreams import Way, ask, candidate
 
 WAYS: tuple[Way, ...] = ("invoke", "stream", "ainvoke", "astream")
@@ -167,3 +168,37 @@ def test_nothing_of_the_words_is_in_the_database(far: FaultServer, home_folder: 
     stored = b"".join(path.read_bytes() for path in home_folder.glob("nearfar.db*"))
     assert SECRET.encode() not in stored
     assert b"zebra" not in stored
+
+
+async def test_what_a_near_model_began_is_shown_to_no_far_one_when_it_holds_personal_data(
+    far: FaultServer,
+) -> None:
+    words = f"Write to {SECRET} about the kiln and its roof."
+    far.default = Reply(words)
+    with FaultServer(default=Fault("cut", after=4, reply=Reply(words))) as cut:
+        near = candidate(cut, "lean", "near")
+        near.local = True
+        both = router(far, near=False)
+        both.candidates = [near, candidate(far, "lean", "far", prefill=True)]
+        both.options = RouterOptions(retries=0)
+        said = "".join([chunk.text async for chunk in both.astream("How do I ask?")])
+    assert said == words
+    assert len(far.requests) == 1
+    assert SECRET not in str(far.requests[0].body)
+
+
+async def test_a_long_request_is_looked_through_beside_the_event_loop(far: FaultServer) -> None:
+    threads = []
+
+    class Watched(Screen):
+        def look(self, *args: Any) -> Finding:
+            threads.append(threading.get_ident())
+            return super().look(*args)
+
+    watched = router(far)
+    watched.screen = Watched(Detector(PrivacySettings.model_validate({"keep_near": ["pii"]})))
+    for words in ("short", "long " * 5_000, f"{'long ' * 5_000} {SECRET}"):
+        await watched.ainvoke(words)
+    assert threads[0] == threading.get_ident()
+    assert threading.get_ident() not in threads[1:]
+    assert len(far.requests) == 2

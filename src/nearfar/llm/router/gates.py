@@ -90,6 +90,11 @@ class Request:
         self.notes.append((name, value))
         return value
 
+    @property
+    def letters(self) -> int:
+        """How long its messages are, about."""
+        return sum(len(str(message.content)) for message in self.messages)
+
     @cached_property
     def size(self) -> int:
         """The prompt's tokens by rule of thumb, whoever is asked."""

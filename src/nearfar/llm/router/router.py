@@ -1,5 +1,6 @@
 """The router: a chat model made of chat models."""
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -34,6 +35,10 @@ from .receipts import Receipts
 from .rendering import is_built_in
 from .replay import counted_too, taken_down
 from .run import Run, admitted
+
+
+_LONG = 20_000
+"""Letters of a request from which on it is screened in a thread."""
 
 
 class Router(AsyncFirstChatModel):
@@ -214,11 +219,29 @@ class Router(AsyncFirstChatModel):
     def _answer(
         self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
     ) -> AsyncGenerator[AIMessageChunk, None]:
+        if self.screen is not None and request.letters > _LONG:
+            return self._answer_to_long(request, candidates, caching, hold=hold)
+        return self._answer_to(self._screened(request), candidates, caching, hold=hold)
+
+    async def _answer_to_long(
+        self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        """To look through a book takes a second, which the event loop does not have."""
+        looked_at = await asyncio.to_thread(self._screened, request)
+        async with aclosing(self._answer_to(looked_at, candidates, caching, hold=hold)) as source:
+            async for chunk in source:
+                yield chunk
+
+    def _screened(self, request: Request) -> Request:
         try:
-            request = screened(request, self.screen)
+            return screened(request, self.screen)
         except ContentBlockedError as error:
             error.data["receipt"] = self._receipt(request).to_dict()
             raise
+
+    def _answer_to(
+        self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
+    ) -> AsyncGenerator[AIMessageChunk, None]:
         if not self.options.coalesce:
             return self._kept(request, candidates, caching, hold=hold)
         asked = self._asked(request, candidates)
@@ -272,7 +295,14 @@ class Router(AsyncFirstChatModel):
             receipt.left_out([c for c in able if c not in ordered])
         receipt.in_order(ordered, request)
         return Run(
-            request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
+            request,
+            ordered,
+            self.options,
+            receipt,
+            hold=hold,
+            rng=self._rng,
+            till=self.till,
+            screen=self.screen,
         )
 
     def _asked(self, request: Request, candidates: list[Candidate]) -> Asked:

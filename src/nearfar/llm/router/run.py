@@ -7,11 +7,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from langchain_core.messages import AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk
 
 from nearfar.errors import (
     AllCandidatesFailedError,
     BrokenReplyError,
+    ContentBlockedError,
     DeadlineExceededError,
     ModelError,
     NearfarError,
@@ -21,6 +22,7 @@ from nearfar.errors import (
     UpstreamError,
 )
 from nearfar.llm.money import Refused, Till
+from nearfar.llm.screening import Screen
 
 from .account import Account, Tab
 from .attempt import Attempt, Limits
@@ -97,12 +99,14 @@ class Run:
         hold: bool,
         rng: random.Random,
         till: Till | None = None,
+        screen: Screen | None = None,
     ) -> None:
         self.request = request
         self.options = options
         self.receipt = receipt
         self.sent = Sent(hold=hold)
         self._rng = rng
+        self._screen = screen
         self._account = Account(till, request, receipt, deadline_s=options.deadline_s)
         self._faults: list[NearfarError] = []
         self._places = [_Place(c) for c in candidates]
@@ -120,7 +124,9 @@ class Run:
             try:
                 messages = self.sent.begin(
                     rendered(self.request.messages_for(place.candidate), place.candidate.provider),
-                    prefill=place.prefill and goes_on(self.request, place.candidate),
+                    prefill=place.prefill
+                    and goes_on(self.request, place.candidate)
+                    and self._may_read_on(place.candidate),
                 )
                 self.receipt.continued |= bool(self.sent.text)
                 async with aclosing(attempt.chunks(messages)) as chunks:
@@ -147,6 +153,15 @@ class Run:
             finally:
                 place.candidate.active -= 1
                 place.leave()
+
+    def _may_read_on(self, candidate: Candidate) -> bool:
+        """What was begun on this machine may hold what the request did not."""
+        if self._screen is None or candidate.local or not self.sent.text:
+            return True
+        try:
+            return not self._screen.look([AIMessage(self.sent.text)]).keep_near
+        except ContentBlockedError:
+            return False
 
     # ------------------------------------------------------------------ choosing
 
