@@ -4,13 +4,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from nearfar.errors import DatabaseError, DiskFullError, StorageError
-from nearfar.settings import Settings, home
 
 from .files import writing
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 BUSY_TIMEOUT_S = 30.0  # how long a writer waits for another one
 
@@ -42,10 +44,12 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def database_path(settings: Settings) -> Path:
+def database_path(settings: "Settings") -> Path:
     """The file of ``storage.url``; by default nearfar.db under the home folder."""
     url = settings.storage.url
     if url is None:
+        from nearfar.settings import home
+
         return home() / "nearfar.db"
     return Path(unquote(url.removeprefix("sqlite:///")))
 

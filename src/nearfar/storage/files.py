@@ -7,8 +7,6 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from nearfar.errors import DiskFullError, LockedError, StorageError
 
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -82,6 +80,8 @@ def file_lock(path: Path, *, timeout_s: float = 0) -> Iterator[None]:
     Raises LockedError when another still holds it after ``timeout_s`` seconds; a negative time waits
     without end.
     """
+    from filelock import FileLock, Timeout
+
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path, timeout=timeout_s, is_singleton=False, thread_local=False)

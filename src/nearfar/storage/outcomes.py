@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from nearfar.settings import Settings
+from typing import TYPE_CHECKING, Any
 
 from .database import connect, database_path
 from .migrations import Migration, migrate
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 _MIGRATIONS = (
     Migration.sql(
@@ -55,7 +56,7 @@ class CascadeLog:
             raise
 
     @classmethod
-    def open(cls, settings: Settings) -> "CascadeLog":
+    def open(cls, settings: "Settings") -> "CascadeLog":
         """The log in the database of ``storage.url``."""
         return cls(database_path(settings))
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from nearfar.errors import DatabaseError
-from nearfar.settings import home
 from nearfar.storage import connect, file_lock, migrate, transaction, writing
 from nearfar.storage.database import database_errors
 
@@ -28,6 +27,8 @@ _log = logging.getLogger(__name__)
 
 def default_path() -> Path:
     """cache.db under the home folder, as NEARFAR_HOME says now."""
+    from nearfar.settings import home
+
     return home() / "cache.db"
 
 

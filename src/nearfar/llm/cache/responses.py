@@ -13,7 +13,6 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import ChatGeneration, Generation
 
 from nearfar.errors import ModelError, StorageError
-from nearfar.settings import CacheSettings, Settings
 
 from .codec import decode, encode
 from .entries import CacheStats, Entry, NewEntry, Turn
@@ -23,6 +22,8 @@ from .keys import Asked, Key, Uncacheable, key_of, key_of_prompt, word_digests
 if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
+
+    from nearfar.settings import CacheSettings, Settings
 
     from .redis_store import RedisStore
 
@@ -69,7 +70,7 @@ class ResponseCache(BaseCache):
     def __init__(
         self,
         name: str = "default",
-        options: CacheSettings | None = None,
+        options: "CacheSettings | None" = None,
         *,
         embeddings: Embeddings | None = None,
         tenant: str | None = None,
@@ -77,6 +78,8 @@ class ResponseCache(BaseCache):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
+        from nearfar.settings import CacheSettings
+
         self.options = options or CacheSettings()
         self.tenant = tenant
         self._store = _store(name, self.options, path)
@@ -88,7 +91,7 @@ class ResponseCache(BaseCache):
             self._embeddings = LocalEmbeddings()
 
     @classmethod
-    def open(cls, name: str, settings: Settings, *, tenant: str | None = None) -> "ResponseCache":
+    def open(cls, name: str, settings: "Settings", *, tenant: str | None = None) -> "ResponseCache":
         """The cache of that name in the settings."""
         options = settings.caches[name]
         model = None
@@ -240,7 +243,7 @@ class ResponseCache(BaseCache):
         return Hit(generations, found.candidate, age, found.similarity)
 
 
-def _store(name: str, options: CacheSettings, path: Path | None) -> "FileStore | RedisStore":
+def _store(name: str, options: "CacheSettings", path: Path | None) -> "FileStore | RedisStore":
     if options.url is None:
         return FileStore(name, path)
     from .redis_store import RedisStore

@@ -6,12 +6,14 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
 
 from nearfar.errors import ConfigurationError
-from nearfar.settings import Settings
 
 from .amounts import limit_to_nano
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 Per = Literal["run", "day", "month", "total"]
 OnExhausted = Literal["stop", "ask", "local"]
@@ -54,7 +56,7 @@ class Alert:
     limit_usd: Decimal
 
 
-def find_budget(name: str, settings: Settings) -> Budget:
+def find_budget(name: str, settings: "Settings") -> Budget:
     """The budget of that name. Raises ConfigurationError."""
     found = settings.budgets.get(name)
     if found is None:

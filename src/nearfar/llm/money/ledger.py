@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, TYPE_CHECKING
 
-from nearfar.settings import Settings
 from nearfar.storage import database_path
 
 from .amounts import to_nano, to_usd
@@ -25,6 +24,9 @@ from .budgets import Alert, Budget
 from .entries import Entry, insert, take_lost
 from .process import Holder, this_process
 from .writer import Writer
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 T = TypeVar("T")
 RECOVER_EVERY_S = 1.0
@@ -127,7 +129,7 @@ class Ledger:
         _all.add(self)
 
     @classmethod
-    def open(cls, settings: Settings) -> "Ledger":
+    def open(cls, settings: "Settings") -> "Ledger":
         """The ledger of ``storage.url``; the file is opened at the first use."""
         path = database_path(settings).absolute()
         with _opening:

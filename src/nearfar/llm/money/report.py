@@ -3,13 +3,15 @@
 import time
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
 
-from nearfar.settings import Settings
 
 from .amounts import to_usd
 from .budgets import OnExhausted, Per, find_budget
-from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
+    from .ledger import Ledger
 
 By = Literal["model", "day", "run"]
 
@@ -58,13 +60,13 @@ class BudgetRow:
         return max(Decimal(0), self.limit_usd - self.spent_usd - self.reserved_usd)
 
 
-def costs(ledger: Ledger, by: By = "model") -> list[Row]:
+def costs(ledger: "Ledger", by: By = "model") -> list[Row]:
     """All that the ledger knows; models by their cost, days and runs by their time."""
     rows = ledger.read(lambda c: c.execute(_QUERIES[by]).fetchall())
     return [Row(str(r[0]), r[1], r[2], r[3], to_usd(r[4]), r[5]) for r in rows]
 
 
-def budgets(ledger: Ledger, settings: Settings, *, now: float | None = None) -> list[BudgetRow]:
+def budgets(ledger: "Ledger", settings: "Settings", *, now: float | None = None) -> list[BudgetRow]:
     """Each budget of the settings, after dead processes have given back what they held."""
     ledger.recover()
     found = []
@@ -87,6 +89,6 @@ def budgets(ledger: Ledger, settings: Settings, *, now: float | None = None) -> 
     return found
 
 
-def _last_run(ledger: Ledger, name: str) -> str:
+def _last_run(ledger: "Ledger", name: str) -> str:
     row = ledger.read(lambda c: c.execute(_LAST_RUN, (name,)).fetchone())
     return str(row[0]) if row else ""

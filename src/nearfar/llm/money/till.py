@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import import_module
-from typing import Literal
+from typing import Literal, TYPE_CHECKING
 
 from langchain_core.messages import UsageMetadata
 
@@ -19,13 +19,15 @@ from nearfar.errors import (
     RouterError,
     UnknownPriceError,
 )
-from nearfar.settings import Settings
 
 from .amounts import dollars, to_nano
 from .budgets import Alert, Budget, find_budget
 from .entries import Entry, Outcome
 from .ledger import LEASE_S, Claim, Ledger, Refusal, Reservation
 from .prices import Price
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +76,7 @@ class Till:
         self._on_alert = on_alert
 
     @classmethod
-    def open(cls, settings: Settings, budget: str | None = None) -> "Till":
+    def open(cls, settings: "Settings", budget: str | None = None) -> "Till":
         """The ledger of the settings, and the budget of that name. Raises ConfigurationError."""
         if budget is None:
             return cls(Ledger.open(settings))

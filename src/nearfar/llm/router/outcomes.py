@@ -7,13 +7,15 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
 from nearfar.errors import InvalidParameterError, StorageError
-from nearfar.settings import Settings, resolve
 from nearfar.storage import Migration, connect, database_path, migrate, transaction
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 PART = "outcomes"
 MIGRATIONS = (
@@ -97,7 +99,7 @@ def record_outcome(
     score: float,
     *,
     label: str | None = None,
-    settings: Settings | str | Path | None = None,
+    settings: "Settings | str | Path | None" = None,
 ) -> None:
     """Say how good a reply was, from 0 to 1, so that the policy `quality` learns from it.
 
@@ -116,6 +118,8 @@ def record_outcome(
         raise InvalidParameterError(
             "score must be a number from 0 to 1.", data={"parameter": "score", "value": str(score)}
         )
+    from nearfar.settings import resolve
+
     kind = label or receipt.get("label")
     Outcomes.at(database_path(resolve(settings))).record(candidate, float(score), kind)
 

@@ -5,14 +5,16 @@ import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import orjson
 from langchain_core.messages import AIMessageChunk
 
 from nearfar.errors import NearfarError
 from nearfar.llm.money import Ledger
-from nearfar.settings import Settings
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 _PUT = "INSERT OR REPLACE INTO receipts (id, at, router, receipt) VALUES (?, ?, ?, ?)"
 _FORGET = "DELETE FROM receipts WHERE number <= (SELECT max(number) FROM receipts) - ?"
@@ -37,7 +39,7 @@ class Receipts:
         self._keep = keep
 
     @classmethod
-    def open(cls, settings: Settings) -> "Receipts | None":
+    def open(cls, settings: "Settings") -> "Receipts | None":
         """Those of the settings' database; None where the settings keep none."""
         keep = settings.receipts.keep
         return cls(Ledger.open(settings), keep) if keep else None

@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from nearfar.errors import ConfigurationError
-from nearfar.settings import PrivacySettings
 
 from .content import UNREADABLE, Gathered
 from .folding import folded, unspaced
 from .national_ids import national_ids
 from .numbers import addresses, cards, ibans, numeric, phones
 from .words import Names, mails, secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nearfar.settings import PrivacySettings
 
 Finder = Callable[[str], Iterable[object]]
 """Gives something for each thing that it finds in a text."""
@@ -45,7 +48,7 @@ class Detector:
     raises as "detector failed".
     """
 
-    def __init__(self, settings: PrivacySettings) -> None:
+    def __init__(self, settings: "PrivacySettings") -> None:
         self._folding: dict[str, Finder] = {k: FINDERS[k] for k in settings.kinds if k in FINDERS}
         if settings.names:
             self._folding["name"] = Names(settings.names)

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from langchain_core.messages import BaseMessage
 
 from nearfar.errors import ContentBlockedError
-from nearfar.settings import Settings
 
 from .content import gathered, outer_words
 from .personal import Detector, told
 from .unsafe import Rules
+
+if TYPE_CHECKING:
+    from nearfar.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Screen:
         self._rules = rules
 
     @classmethod
-    def open(cls, settings: Settings) -> "Screen | None":
+    def open(cls, settings: "Settings") -> "Screen | None":
         """As the settings say; None where nothing is looked for. Raises ConfigurationError."""
         privacy, content = settings.privacy, settings.content
         detector = Detector(privacy) if privacy.is_on else None

@@ -8,9 +8,12 @@ historian's question may not.
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from nearfar.settings import ContentSettings
 
 from .folding import folded
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nearfar.settings import ContentSettings
 
 _HOW = (
     r"how (?:to|do (?:i|you|we)|can (?:i|you|we)|would (?:i|you|one))|instructions? (?:for|to|on)|steps? (?:to|for)"
@@ -77,7 +80,7 @@ _END = re.compile(r"[.!?\n]")
 class Rules:
     """Looks for the categories whose action is not "allow"."""
 
-    def __init__(self, settings: ContentSettings) -> None:
+    def __init__(self, settings: "ContentSettings") -> None:
         self.actions = settings.actions
         self._rules: dict[str, list[Rule]] = {
             category: [
