@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from nearfar.storage import database_path
 

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 
 from .amounts import to_usd

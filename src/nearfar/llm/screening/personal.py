@@ -126,12 +126,3 @@ def _function(reference: str) -> Own:
             f"The detector {reference!r} cannot be loaded: {error}.", data={"detector": reference}
         ) from error
     return found
-
-
-def told(found: Mapping[str, int]) -> str:
-    """For people: ``2 email, 1 iban``."""
-    return ", ".join(f"{count} {kind}" for kind, count in _ordered(found))
-
-
-def _ordered(found: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    yield from sorted(found.items(), key=lambda item: (-item[1], item[0]))

@@ -2,18 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import BaseMessage
 
 from nearfar.errors import ContentBlockedError
 
-from .content import gathered, outer_words
-from .personal import Detector, told
-from .unsafe import Rules
-
 if TYPE_CHECKING:
     from nearfar.settings import Settings
+
+    from .personal import Detector
+    from .unsafe import Rules
+
+
+def told(found: Mapping[str, int]) -> str:
+    """For people: ``2 email, 1 iban``, the most frequent kind first."""
+    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {kind}" for kind, count in ordered)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Finding:
 class Screen:
     """Personal data by a Detector, unsafe content by Rules; either may be off."""
 
-    def __init__(self, detector: Detector | None = None, rules: Rules | None = None) -> None:
+    def __init__(self, detector: "Detector | None" = None, rules: "Rules | None" = None) -> None:
         self._detector = detector
         self._rules = rules
 
@@ -40,9 +45,14 @@ class Screen:
     def open(cls, settings: "Settings") -> "Screen | None":
         """As the settings say; None where nothing is looked for. Raises ConfigurationError."""
         privacy, content = settings.privacy, settings.content
+        if not (privacy.is_on or content.is_on):
+            return None
+        from .personal import Detector
+        from .unsafe import Rules
+
         detector = Detector(privacy) if privacy.is_on else None
         rules = Rules(content) if content.is_on else None
-        return cls(detector, rules) if detector or rules else None
+        return cls(detector, rules)
 
     def look(
         self,
@@ -51,6 +61,8 @@ class Screen:
         options: Mapping[str, Any] | None = None,
     ) -> Finding:
         """What a request holds. Raises ContentBlockedError where its content is to go nowhere."""
+        from .content import gathered, outer_words
+
         found: dict[str, int] = {}
         near = False
         if self._rules is not None:
