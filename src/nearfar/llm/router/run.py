@@ -26,6 +26,7 @@ from nearfar.llm.screening import Screen
 
 from .account import Account, Tab
 from .attempt import Attempt, Limits
+from .backoff import backoff_s
 from .breaker import Permit
 from .candidate import Candidate
 from .continuation import Disagreement, Sent
@@ -38,8 +39,6 @@ from .verdicts import Rule, Verdict, rule_for
 if TYPE_CHECKING:
     from .options import RouterOptions
 
-FIRST_WAIT_S = 0.25
-LONGEST_WAIT_S = 8.0
 MONEY_WAIT_S = 0.1
 
 
@@ -300,9 +299,8 @@ class Run:
         elif rule.verdict is Verdict.LARGER:
             self._only_larger(place.candidate)
         elif rule.verdict is Verdict.NEXT or place.tries > 1 or wait:
-            pause = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (place.tries - 1))
-            jitter = self._rng.uniform(0, pause)
-            place.ready_at = asyncio.get_running_loop().time() + max(wait or 0.0, jitter)
+            pause = backoff_s(place.tries)
+            place.ready_at = asyncio.get_running_loop().time() + max(wait or 0.0, pause)
         else:
             place.again = True
 
