@@ -330,6 +330,17 @@ async def stream(way: Way, n: int) -> dict[str, Any]:
     return {"first_s": first, "cpu_s": time.process_time() - cpu, "chunks": chunks}
 
 
+async def short(way: Way, n: int) -> dict[str, Any]:
+    """Short answers as streams, one after the other."""
+    seconds = []
+    for _ in range(n):
+        start = time.perf_counter()
+        async for _chunk in way.stream():
+            pass
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": seconds}
+
+
 async def failover(way: Way, n: int, bad: str) -> dict[str, Any]:
     """Each call by a router that has not yet met the failing upstream."""
     assert way.failing is not None
@@ -352,6 +363,7 @@ async def answer(way: Way, question: dict[str, Any]) -> dict[str, Any]:
         "one": one,
         "many": many,
         "stream": stream,
+        "short": short,
         "failover": failover,
     }
     return await measure[kind](way, **question)

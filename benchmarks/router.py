@@ -1,6 +1,6 @@
 """Calls through the router against everything else that one could call a model with, in one run.
 
-    python benchmarks/router.py [--rounds N] [--quick] [--json] [--litellm PYTHON]
+    python benchmarks/router.py [--rounds N] [--quick] [--json] [--ways NAME ...] [--litellm PYTHON]
 
 Each way runs in a process of its own against one upstream that answers at once, and they take turns.
 LiteLLM is never a dependency: ``--litellm`` names the Python of an environment that has it, and without
@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
+from operator import sub, truediv
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -119,6 +121,9 @@ def measure(children: dict[str, Child], figures: Figures, *, quick: bool) -> Non
         streams = len(found["first_s"])
         figures.add(way, "chunk_us", 1e6 * found["cpu_s"] / streams / CHUNKS)
         figures.add(way, "first_ms", *[1000 * s for s in found["first_s"]])
+    for way, child in children.items():
+        found = child.ask(do="short", n=n)
+        figures.add(way, "short_ms", *[1000 * s for s in found["seconds"]])
 
 
 def fail(children: dict[str, Child], figures: Figures, port: int, *, quick: bool) -> None:
@@ -148,45 +153,52 @@ def import_ratio(rounds: int) -> tuple[float, float]:
 
 
 def rows(figures: Figures, ways: list[str]) -> list[Row]:
-    """The figures that are held to a target."""
+    """The figures that are held to a target, of the ways that were measured."""
     of = figures.of
-    found = [
-        Row(
-            "router / floor, one at a time",
-            of("router", "one_ms") / of("floor", "one_ms"),
-            "x",
-            1.5,
+    known: list[tuple[str, str, str, Callable[[float, float], float], str, float, bool]] = [
+        ("router / floor, one at a time", "router", "floor", truediv, "one_ms", 1.5, True),
+        ("router / floor, calls/s at 32", "router", "floor", truediv, "per_s", 0.7, False),
+        (
+            "router / LiteLLM Router, one at a time",
+            "router",
+            "LiteLLM",
+            truediv,
+            "one_ms",
+            1 / 6,
+            True,
         ),
-        Row(
-            "router / floor, calls/s at 32",
-            of("router", "per_s") / of("floor", "per_s"),
-            "x",
-            0.7,
-            at_most=False,
-        ),
-        Row(
-            "router / ChatOpenAI, processor time of a chunk",
-            of("router", "chunk_us") / of("ChatOpenAI", "chunk_us"),
-            "x",
+        (
+            "router / ChatOpenAI, CPU of a chunk",
+            "router",
+            "ChatOpenAI",
+            truediv,
+            "chunk_us",
             1 / 3,
+            True,
         ),
-        Row("a budget adds", of("router+budget", "one_ms") - of("router", "one_ms"), "ms", 0.5),
-        Row(
-            "the router adds to ChatOpenAI",
-            of("router/ChatOpenAI", "one_ms") - of("ChatOpenAI", "one_ms"),
-            "ms",
+        ("a budget adds", "router+budget", "router", sub, "one_ms", 0.5, True),
+        ("first streamed token, the router adds", "router", "lean", sub, "first_ms", 1, True),
+        (
+            "the router adds to ChatOpenAI, streams",
+            "router/ChatOpenAI",
+            "ChatOpenAI",
+            sub,
+            "short_ms",
             0.4,
-        ),
-        Row(
-            "first streamed token, the router adds",
-            of("router", "first_ms") - of("lean", "first_ms"),
-            "ms",
-            1,
+            True,
         ),
     ]
-    if "LiteLLM" in ways:
-        ratio = of("router", "one_ms") / of("LiteLLM", "one_ms")
-        found.append(Row("router / LiteLLM Router, one at a time", ratio, "x", 1 / 6))
+    found = [
+        Row(
+            name,
+            how(of(a, figure), of(b, figure)),
+            "x" if how is truediv else "ms",
+            target,
+            at_most=low,
+        )
+        for name, a, b, how, figure, target, low in known
+        if a in ways and b in ways
+    ]
     found.extend(
         Row(f"failover after {fault}", of("router", fault), "ms", 3 * of("aiohttp", fault) + 2)
         for fault in FAULTS
@@ -196,8 +208,10 @@ def rows(figures: Figures, ways: list[str]) -> list[Row]:
 
 def table(figures: Figures, ways: list[str]) -> None:
     """Every way and figure, as Markdown."""
-    print("| | one ms (p99) | CPU ms | calls/s at 32 | at 32 ms (p99) | CPU us/chunk | first ms |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print(
+        "| | one ms (p99) | CPU ms | calls/s at 32 | at 32 ms (p99) | CPU us/chunk | first ms | streamed ms |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for way in ways:
         one, together = figures.values[way, "one_ms"], figures.values[way, "at32_ms"]
         cells = [
@@ -207,6 +221,7 @@ def table(figures: Figures, ways: list[str]) -> None:
             f"{median(together):.1f} ({quantile(together, 0.99):.1f})",
             f"{figures.of(way, 'chunk_us'):.0f}",
             f"{figures.of(way, 'first_ms'):.2f}",
+            f"{figures.of(way, 'short_ms'):.2f}",
         ]
         print(f"| {way} | " + " | ".join(cells) + " |")
     print("\n| failover, ms | " + " | ".join(FAULTS) + " |\n|---|" + "---:|" * len(FAULTS))
@@ -223,12 +238,13 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--quick", action="store_true", help="a look: few calls, one round")
     arguments.add_argument("--json", action="store_true")
+    arguments.add_argument("--ways", nargs="*", default=WAYS, choices=WAYS, help="only these")
     arguments.add_argument(
         "--litellm", metavar="PYTHON", help="the Python of an environment with litellm"
     )
     given = arguments.parse_args()
     rounds = 1 if given.quick else given.rounds
-    ways = [way for way in WAYS if way != "LiteLLM" or given.litellm]
+    ways = [way for way in given.ways if way != "LiteLLM" or given.litellm]
     figures = Figures()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -247,7 +263,7 @@ def main() -> None:
             measure(children, figures, quick=given.quick)
         fail(children, figures, port, quick=given.quick)
         found = rows(figures, ways)
-        memory = children["router+budget"].ask(do="memory")["mib"]
+        memory = children["router"].ask(do="memory")["mib"]
         for child in children.values():
             child.__exit__(None, None, None)
     ours, theirs = import_ratio(1 if given.quick else 7)

@@ -50,3 +50,12 @@ def test_the_durable_benchmark_compares_with_langgraph_itself() -> None:
     rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
     assert rows["chain, cpu, ours / LangGraph's"]["target"] == 0.5
     assert rows["chain, our runner: cpu a step"]["value"] > 0
+
+
+def test_the_router_benchmark_holds_calls_and_failover_to_targets() -> None:
+    report = run("router.py", "--ways", "aiohttp", "floor", "lean", "router")
+    targets = {row["name"]: row["target"] for row in report["rows"]}
+    assert targets["router / floor, one at a time"] == 1.5
+    assert targets["router / floor, calls/s at 32"] == 0.7
+    assert {f"failover after {fault}" for fault in ("500", "429", "refused")} <= targets.keys()
+    assert all(row["value"] > 0 for row in report["rows"] if row["unit"] == "x")
