@@ -10,7 +10,10 @@ from urllib.parse import quote, unquote
 from nearfar.errors import DatabaseError, DiskFullError, StorageError
 from nearfar.settings import Settings, home
 
+from .dialect import transaction
 from .files import writing
+
+__all__ = ["connect", "database_errors", "database_path", "transaction"]
 
 BUSY_TIMEOUT_S = 30.0  # how long a writer waits for another one
 
@@ -29,23 +32,10 @@ class Connection(sqlite3.Connection):
             return super().executemany(sql, parameters)
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block or nothing of it; other writers wait from its start. Does not nest."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk ends the transaction by itself
-            connection.execute("ROLLBACK")
-        raise
-
-
 def database_path(settings: Settings) -> Path:
-    """The file of ``storage.url``; by default nearfar.db under the home folder."""
+    """The file of ``storage.url``; by default, and beside a Postgres, nearfar.db under the home folder."""
     url = settings.storage.url
-    if url is None:
+    if url is None or not url.startswith("sqlite:///"):
         return home() / "nearfar.db"
     return Path(unquote(url.removeprefix("sqlite:///")))
 

@@ -6,10 +6,12 @@ import logging
 import time
 from collections import OrderedDict, deque
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
 from nearfar.errors import AnswerExpiredError, NearfarError, StorageError, WorkflowError
 from nearfar.graphs.registry import Graph
 from nearfar.settings import Settings
-from nearfar.storage.journal import Candidate, Claim, Finish, SqliteJournal
+from nearfar.storage.journal import ENDED, Candidate, Claim, Finish, Journal
 from nearfar.storage.journal.holders import Holder
 
 from .events import Channel
@@ -35,7 +37,7 @@ class Worker:
     """
 
     def __init__(
-        self, settings: Settings, journal: SqliteJournal, *, adopt: bool, work: bool = True
+        self, settings: Settings, journal: Journal, *, adopt: bool, work: bool = True
     ) -> None:
         self.settings = settings
         self.journal = journal
@@ -56,8 +58,9 @@ class Worker:
         self._wake = asyncio.Event()
         self._closing = False
 
-    def open(self) -> None:
-        """Begin to work, in the running loop."""
+    def open(self, saver: BaseCheckpointSaver[str]) -> None:
+        """Begin to work, in the running loop; the steps are kept by ``saver``."""
+        self._saver = saver
         if not self.works:
             return
         self._heart = Heart(self.journal)
@@ -154,7 +157,8 @@ class Worker:
             if not self._waiting:
                 if fresh:
                     return
-                found = await self.journal.claimable()
+                adopts = self._adopt and not await self.journal.is_queued()
+                found = await self.journal.claimable(None if adopts else self._own)
                 self._waiting = deque(one for one in found if self._may_begin(one))
                 fresh = True
                 continue
@@ -195,6 +199,8 @@ class Worker:
             if attempt is not None:
                 end = await attempt.work()
                 await self.journal.finish(record.id, fence, end)
+                if end.status in ENDED:
+                    self._own.discard(record.id)
                 if end.status == "failed" and attempt.raised is not None:
                     self._raised[record.id] = attempt.raised
         except Abandoned:
@@ -230,6 +236,7 @@ class Worker:
             graph=graph,
             settings=self.settings,
             journal=self.journal,
+            saver=self._saver,
             publish=self.channel(record.id).publish,
             tokens=record.id not in self._silent,
         )
