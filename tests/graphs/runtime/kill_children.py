@@ -4,6 +4,8 @@ Started by the tests; it reads one JSON object a line and answers with one.
 """
 
 import asyncio
+import contextlib
+import functools
 import json
 import os
 import signal
@@ -13,10 +15,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nearfar
+from nearfar.errors import ScheduleExistsError
+from nearfar.graphs.runtime.schedules import Schedules
 from nearfar.settings import Settings
 from nearfar.storage.checkpoints.sqlite import SqliteSaver
 from nearfar.storage.journal import SqliteJournal
@@ -131,7 +136,36 @@ async def hold(task: dict[str, Any]) -> dict[str, Any]:
     return {"output": output, "attempt": record.attempt, "points": len(points)}
 
 
-WORK = {"one": one, "many": many, "speak": speak, "hold": hold}
+async def schedule(task: dict[str, Any]) -> dict[str, Any]:
+    """A schedule that is due; dies ``before`` its run is accepted or right ``after``."""
+    due = datetime(2030, 1, 31, 9, tzinfo=UTC).timestamp()
+    async with nearfar.Runner() as runner:
+        made = Schedules(runner, clock=lambda: due - 60)
+        with contextlib.suppress(ScheduleExistsError):
+            await made.add("s", f"{FLOW}:linear", {"number": 1}, cron="0 9 * * *", zone="UTC")
+        if "die" in task:
+            accept, kill = runner.journal.accept, functools.partial(os.kill, os.getpid(), 9)
+
+            async def dying(*args: Any, **kwargs: Any) -> Any:
+                if task["die"] == "before":
+                    kill()
+                await accept(*args, **kwargs)
+                kill()
+
+            runner.journal.accept = dying  # type: ignore[method-assign]
+        await runner.schedules.tick(due + 1)
+        await runner.schedules.tick(due + 2)
+        runs = await runner.list()
+        records = [await run.settled() for run in runs]
+        fired = (await runner.schedules.get("s")).fired
+    return {
+        "keys": [record.idempotency_key for record in records],
+        "statuses": [record.status for record in records],
+        "fired": fired,
+    }
+
+
+WORK = {"one": one, "many": many, "speak": speak, "hold": hold, "schedule": schedule}
 
 
 def in_child(task: dict[str, Any]) -> None:
