@@ -35,11 +35,6 @@ class PostgresServer:
         """Stop (``immediate``: as a crash does) and start again; all connections break."""
         self._control("-m", mode, "-l", str(self.running.log), "restart")
 
-    def stop(self) -> None:
-        """At once: nobody needs its files any more."""
-        self._control("-m", "immediate", "stop")
-        self.running.cleanup()
-
     def be_quick(self) -> None:
         """The disk may lag behind: what a killed server wrote the kernel keeps all the same."""
         import psycopg
@@ -73,4 +68,4 @@ def running_postgres() -> Iterator[PostgresServer]:
         server = PostgresServer(running)
         server.be_quick()
         yield server
-        server.stop()
+        running.cleanup()

@@ -30,7 +30,7 @@ from ._settings_far import (
 )
 from ._settings_places import ModelReference
 from ._settings_problems import explain
-from ._settings_runs import RunSettings
+from ._settings_runs import LimitSettings, QueueSettings, RunSettings
 from ._settings_section import Section as _Section
 from ._settings_source import Source, dotted, read
 from ._settings_storage import EncryptionSettings, RetentionSettings, StorageSettings
@@ -59,6 +59,7 @@ __all__ = [
     "EmbeddingSettings",
     "EncryptionSettings",
     "FilesToolSettings",
+    "LimitSettings",
     "Loaded",
     "LocalOptions",
     "LogSettings",
@@ -68,6 +69,7 @@ __all__ = [
     "Permission",
     "PermissionRule",
     "Price",
+    "QueueSettings",
     "RetentionSettings",
     "RetrievalSettings",
     "RetrySettings",
@@ -232,12 +234,21 @@ class Settings(_Section):
     """Where runs, ledgers and journals are kept."""
     runs: RunSettings = RunSettings()
     """How durable runs are worked on."""
+    queue: QueueSettings = QueueSettings()
+    """Which queued runs `nearfar worker` begins; for runs in a Postgres."""
     workflows: dict[str, WorkflowEntry] = Field(default={})
     """Workflows by name: `package.module:graph` or `./file.py:graph`, or a section."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
+
+    @model_validator(mode="after")
+    def _a_queue_has_a_server(self) -> "Settings":
+        limited = self.queue.workflows or self.queue.tenants
+        if limited and not (self.storage.url or "").startswith("postgres"):
+            raise ValueError("queue: limits hold for runs in a Postgres, which storage.url names")
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Settings":
