@@ -6,6 +6,7 @@ Started by the tests; it reads one JSON object a line and answers with one.
 import asyncio
 import contextlib
 import functools
+import importlib
 import json
 import os
 import signal
@@ -21,10 +22,12 @@ from typing import Any
 
 import nearfar
 from nearfar.errors import ScheduleExistsError
+from nearfar.graphs.runtime import machine
 from nearfar.graphs.runtime.schedules import Schedules
 from nearfar.settings import Settings
+from nearfar.storage.checkpoints.postgres import PostgresSaver
 from nearfar.storage.checkpoints.sqlite import SqliteSaver
-from nearfar.storage.journal import SqliteJournal
+from nearfar.storage.journal import Journal
 from tests.graphs.runtime import kill_flow
 
 FLOW = kill_flow.__name__
@@ -68,8 +71,9 @@ def watched(die_at: int) -> Boundaries:
     boundaries = Boundaries(die_at)
     for name in ("aput", "aput_writes"):
         boundaries.around(SqliteSaver, name)
+        boundaries.around(PostgresSaver, name)
     for name in ("accept", "claim", "note", "finish", "again"):
-        boundaries.around(SqliteJournal, name)
+        boundaries.around(Journal, name)
     return boundaries
 
 
@@ -165,7 +169,22 @@ async def schedule(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-WORK = {"one": one, "many": many, "speak": speak, "hold": hold, "schedule": schedule}
+async def worker(task: dict[str, Any]) -> dict[str, Any]:
+    """What ``nearfar worker`` does."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await machine.work(nearfar.load_settings(), stop, concurrency=task["slots"])
+    return {}
+
+
+WORK = {
+    "one": one,
+    "many": many,
+    "speak": speak,
+    "hold": hold,
+    "schedule": schedule,
+    "worker": worker,
+}
 
 
 def in_child(task: dict[str, Any]) -> None:
@@ -187,6 +206,7 @@ def warm_up() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"NEARFAR_HOME": home, "KILL_LOG": f"{home}/log"}
         asyncio.run(run())
+        importlib.import_module("nearfar.graphs.runtime.queued")
         deadline = time.monotonic() + 10
         while threading.active_count() > 1 and time.monotonic() < deadline:
             time.sleep(0.01)  # daemon threads of what was closed
