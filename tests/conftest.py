@@ -17,6 +17,8 @@ import hypothesis
 import psutil
 import pytest
 
+from tests.postgres import PostgresServer, running_postgres
+
 ROOT = Path(__file__).parent.parent
 GUARD = ROOT / "tests" / "guard"
 WORKER_MODULE = "nearfar.llm.local.worker"
@@ -72,6 +74,25 @@ def tiny_model() -> Path:
     from nearfar.settings import Settings
 
     return Path(find_model("builtin", Settings()).folder)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One Postgres for all tests of the session."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """A database that tests share."""
+    return postgres_server.url
+
+
+@pytest.fixture
+def postgres_database(postgres_server: PostgresServer) -> str:
+    """A database of the test's own."""
+    return postgres_server.new_database()
 
 
 @dataclass(frozen=True)

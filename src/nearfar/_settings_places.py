@@ -59,8 +59,10 @@ def _place_folder(value: Any, info: ValidationInfo) -> Any:
 
 def _check_url(value: str) -> str:
     scheme = urlsplit(value).scheme
+    if scheme in ("postgresql", "postgres"):
+        return value
     if scheme != "sqlite":
-        raise ValueError("must start with sqlite:/// (this version stores in SQLite only)")
+        raise ValueError("must start with sqlite:/// or postgresql://")
     if not value.startswith("sqlite:///") or value == "sqlite:///":
         raise ValueError("must be written as sqlite:///path/to/file.db")
     return value

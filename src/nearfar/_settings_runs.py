@@ -18,3 +18,23 @@ class RunSettings(_Section):
     """Times that the program may die at the same step of a run; then the run is set aside (NF-511)."""
     answer_within_s: Annotated[float, Field(gt=0)] | None = None
     """Seconds that a run waits for a person; then it fails (NF-512). Unset: without end."""
+
+
+class LimitSettings(_Section):
+    """A limit on runs; both parts may stand together."""
+
+    concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Runs that are worked on at the same time, on all machines together; unset: no limit."""
+    per_minute: Annotated[int, Field(ge=1)] | None = None
+    """Runs that begin within any 60 seconds; unset: no limit."""
+
+
+class QueueSettings(_Section):
+    """Which queued runs `nearfar worker` begins; for runs in a Postgres."""
+
+    workflows: dict[str, LimitSettings] = Field(default={})
+    """Limits by the workflow's name; `*` holds for each one that is not named."""
+    tenants: dict[str, LimitSettings] = Field(default={})
+    """Limits by tenant; `*` holds for each one that is not named."""
+    drain_s: Annotated[float, Field(ge=0, le=8)] = 5
+    """Seconds that a worker that is asked to stop gives its runs to end; then it hands them back."""

@@ -39,8 +39,8 @@ class RetentionSettings(Section):
 class StorageSettings(Section):
     """Where runs, ledgers and journals are kept."""
 
-    url: StorageUrl | None = None
-    """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
+    url: Annotated[StorageUrl | None, Field(repr=False)] = None
+    """`sqlite:///path/to/file.db`; `postgresql://...` for many machines; unset: nearfar.db under the home folder."""
     power_safe: bool = False
     """Whether each step survives a power cut, not only a crash of the program. Runs and effects always do."""
     types: list[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]] = Field(

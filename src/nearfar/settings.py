@@ -36,7 +36,7 @@ from ._settings_policies import hours as policy_hours
 from ._settings_policies import inner as parts_of_policy
 from ._settings_privacy import ContentSettings, PrivacySettings, ReceiptSettings
 from ._settings_problems import explain
-from ._settings_runs import RunSettings
+from ._settings_runs import LimitSettings, QueueSettings, RunSettings
 from ._settings_section import Section as _Section
 from ._settings_source import Source, dotted, read
 from ._settings_storage import EncryptionSettings, RetentionSettings, StorageSettings
@@ -68,6 +68,7 @@ __all__ = [
     "EmbeddingSettings",
     "EncryptionSettings",
     "FilesToolSettings",
+    "LimitSettings",
     "Loaded",
     "LocalOptions",
     "LogSettings",
@@ -80,6 +81,7 @@ __all__ = [
     "Price",
     "PrivacySettings",
     "PromptSettings",
+    "QueueSettings",
     "ReceiptSettings",
     "RetentionSettings",
     "RetrievalSettings",
@@ -269,6 +271,8 @@ class Settings(_Section):
     """Where runs, ledgers and journals are kept."""
     runs: RunSettings = RunSettings()
     """How durable runs are worked on."""
+    queue: QueueSettings = QueueSettings()
+    """Which queued runs `nearfar worker` begins; for runs in a Postgres."""
     workflows: dict[str, WorkflowEntry] = Field(default={})
     """Workflows by name: `package.module:graph`, `./file.py:graph` or a crew, `./crew.yaml`; or a section."""
     tools: ToolSettings = ToolSettings()
@@ -279,6 +283,13 @@ class Settings(_Section):
     """The workflow `assistant`, and `nearfar chat`."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
+
+    @model_validator(mode="after")
+    def _a_queue_has_a_server(self) -> "Settings":
+        limited = self.queue.workflows or self.queue.tenants
+        if limited and not (self.storage.url or "").startswith("postgres"):
+            raise ValueError("queue: limits hold for runs in a Postgres, which storage.url names")
+        return self
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "Settings":

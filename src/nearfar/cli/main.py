@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("nearfar.cli.chat", "Talk with an assistant that has tools and a memory."),
     "run": ("nearfar.cli.run", "Run a workflow: a name, FILE.py:GRAPH or package.module:GRAPH."),
     "runs": ("nearfar.cli.runs", "Show runs; answer, resume, cancel and fork them."),
+    "schedule": ("nearfar.cli.schedule", "Start workflows at set times."),
+    "worker": ("nearfar.cli.worker", "Work on queued runs, as one of many machines."),
     "graph": ("nearfar.cli.graph", "Draw a workflow."),
     "index": ("nearfar.cli.index", "Build and inspect indexes of documents."),
     "models": ("nearfar.cli.models", "Show the models that can be used."),

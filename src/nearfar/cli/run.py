@@ -79,7 +79,7 @@ def run(
     if resume is not None and thread is None:
         raise UsageError("--resume answers a thread.", remedy="Name it with --thread T.")
     with prints_to_stderr() if as_json else nullcontext():  # the user's code may print
-        values = _values(workflow, input_file, context.args)
+        values = values_of(workflow, input_file, context.args)
         screen = Screen(stream=stream, as_json=as_json)
         if detach:
             finished = _detached(workflow, values, thread, resume)
@@ -104,7 +104,7 @@ def _schema(workflow: str) -> "InputSchema":
     return input_schema(find(workflow, settings).graph(settings))
 
 
-def _values(workflow: str, input_file: str | None, args: list[str]) -> Any:
+def values_of(workflow: str, input_file: str | None, args: list[str]) -> Any:
     """The file's values with those of the flags over them; None when there are neither."""
     values = None if input_file is None else _read_input(input_file)
     if not args:

@@ -60,7 +60,7 @@ def list_runs(
         runs = await runner.list(status=status, workflow=workflow, limit=limit)
         return [await run.record() for run in runs]
 
-    records = _with_runner(find)
+    records = with_runner(find)
     from nearfar.graphs.runtime.showing import summary
 
     if as_json:
@@ -80,7 +80,7 @@ def show(run_id: IdArgument, *, as_json: JsonOption = False) -> None:
     async def find(runner: "Runner") -> dict[str, Any]:
         return await details(runner, await _record(runner, run_id))
 
-    shown = _with_runner(find)
+    shown = with_runner(find)
     if as_json:
         emit_json(shown)
     else:
@@ -99,7 +99,7 @@ def watch(run_id: IdArgument, *, as_json: JsonOption = False) -> None:
             sys.stderr.write(f"{told}\n")
         return await run.settled()
 
-    _end(_with_runner(follow), Screen(stream=False, as_json=as_json))
+    _end(with_runner(follow), Screen(stream=False, as_json=as_json))
 
 
 @app.command()
@@ -194,7 +194,7 @@ def cancel(run_id: IdArgument, *, as_json: JsonOption = False) -> None:
         run = await runner.cancel((await _record(runner, run_id)).id)
         return await run.record()
 
-    record = _with_runner(end)
+    record = with_runner(end)
     from nearfar.graphs.runtime.showing import summary
 
     if as_json:
@@ -233,7 +233,7 @@ def export(
     async def collect(runner: "Runner") -> dict[str, Any]:
         return await exported(runner, await _record(runner, run_id))
 
-    found = _with_runner(collect)
+    found = with_runner(collect)
     if output is None:
         emit_json(found)
         return
@@ -254,7 +254,7 @@ def prune(
     async def forget(runner: "Runner") -> int:
         return await runner.prune(older_than_s=older_than_days * _DAY_S)
 
-    threads = _with_runner(forget)
+    threads = with_runner(forget)
     if as_json:
         emit_json({"threads": threads})
     else:
@@ -277,7 +277,7 @@ def work(run_id: str) -> None:
         run_async(follow())
 
 
-def _with_runner(work: "Callable[[Runner], Awaitable[T]]") -> T:
+def with_runner(work: "Callable[[Runner], Awaitable[T]]") -> T:
     """Look at the runs, or change them, without working on any."""
 
     async def inside() -> T:

@@ -9,10 +9,13 @@ from urllib.parse import quote, unquote
 
 from nearfar.errors import DatabaseError, DiskFullError, StorageError
 
+from .dialect import transaction
 from .files import writing
 
 if TYPE_CHECKING:
     from nearfar.settings import Settings
+
+__all__ = ["connect", "database_errors", "database_path", "transaction"]
 
 BUSY_TIMEOUT_S = 30.0  # how long a writer waits for another one
 
@@ -31,23 +34,10 @@ class Connection(sqlite3.Connection):
             return super().executemany(sql, parameters)
 
 
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of the block or nothing of it; other writers wait from its start. Does not nest."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # a full disk ends the transaction by itself
-            connection.execute("ROLLBACK")
-        raise
-
-
 def database_path(settings: "Settings") -> Path:
-    """The file of ``storage.url``; by default nearfar.db under the home folder."""
+    """The file of ``storage.url``; by default, and beside a Postgres, nearfar.db under the home folder."""
     url = settings.storage.url
-    if url is None:
+    if url is None or not url.startswith("sqlite:///"):
         from nearfar.settings import home
 
         return home() / "nearfar.db"

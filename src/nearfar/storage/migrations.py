@@ -4,19 +4,23 @@
 each part counts its own in the table ``schema_parts``.
 """
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nearfar.errors import SchemaVersionError
 
-from .database import transaction
+from .dialect import Statements, is_postgres, lock, transaction
 
 _PARTS = (
     "CREATE TABLE IF NOT EXISTS schema_parts"
     " (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID"
 )
 _PART = "SELECT version FROM schema_parts WHERE part = ?"
+_SET = (
+    "INSERT INTO schema_parts VALUES (?, ?)"
+    " ON CONFLICT (part) DO UPDATE SET version = excluded.version"
+)
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,13 @@ class Migration:
     """One step of the schema. ``apply`` runs inside a transaction and must not commit."""
 
     name: str
-    apply: Callable[[sqlite3.Connection], None]
+    apply: Callable[[Any], None]
 
     @classmethod
     def sql(cls, name: str, *statements: str) -> "Migration":
         """A step that is made of SQL statements, one per argument."""
 
-        def apply(connection: sqlite3.Connection) -> None:
+        def apply(connection: Statements) -> None:
             for statement in statements:
                 connection.execute(statement)
 
@@ -38,7 +42,7 @@ class Migration:
 
 
 def migrate(
-    connection: sqlite3.Connection, migrations: Sequence[Migration], *, part: str | None = None
+    connection: Statements, migrations: Sequence[Migration], *, part: str | None = None
 ) -> int:
     """Apply what the database lacks and return how many steps that were.
 
@@ -48,17 +52,26 @@ def migrate(
     """
     applied = 0
     if part is not None:
-        connection.execute(_PARTS)
+        _make_parts(connection)
     while _version(connection, migrations, part) < len(migrations):
         applied += _apply_next(connection, migrations, part)
     return applied
 
 
-def _apply_next(
-    connection: sqlite3.Connection, migrations: Sequence[Migration], part: str | None
-) -> int:
+def _make_parts(connection: Statements) -> None:
+    """In Postgres two programs that make the same table at the same time disturb each other."""
+    if not is_postgres(connection):
+        connection.execute(_PARTS)
+    elif connection.execute("SELECT to_regclass('schema_parts')").fetchone()[0] is None:
+        with transaction(connection):
+            lock(connection, "schema")
+            connection.execute(_PARTS)
+
+
+def _apply_next(connection: Statements, migrations: Sequence[Migration], part: str | None) -> int:
     """How many steps this call applied: none when another process was quicker."""
     with transaction(connection):
+        lock(connection, "schema")
         version = _version(connection, migrations, part)
         if version == len(migrations):
             return 0
@@ -66,14 +79,11 @@ def _apply_next(
         if part is None:
             connection.execute(f"PRAGMA user_version = {version + 1}")
         else:
-            row = (part, version + 1)
-            connection.execute("INSERT OR REPLACE INTO schema_parts VALUES (?, ?)", row)
+            connection.execute(_SET, (part, version + 1))
     return 1
 
 
-def _version(
-    connection: sqlite3.Connection, migrations: Sequence[Migration], part: str | None
-) -> int:
+def _version(connection: Statements, migrations: Sequence[Migration], part: str | None) -> int:
     query, values = ("PRAGMA user_version", ()) if part is None else (_PART, (part,))
     found = connection.execute(query, values).fetchone()
     version = int(found[0]) if found else 0

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,8 +23,10 @@ class Child:
 class Children:
     """One warmed process that forks a child for each task."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, new_database: Callable[[], str] | None = None) -> None:
         self._folder = folder
+        self._new_database = new_database  # a Postgres for each home; else SQLite in it
+        self.urls: dict[Path, str] = {}
         self._count = 0
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.graphs.runtime.kill_children"],
@@ -43,6 +46,11 @@ class Children:
         home.mkdir(exist_ok=True)
         answer = self._folder / f"answer{self._count}"
         environ = {"NEARFAR_HOME": str(home), "KILL_LOG": str(home / "log")}
+        if self._new_database is not None:
+            if home not in self.urls:
+                self.urls[home] = self._new_database()
+            environ["NEARFAR__STORAGE__URL"] = self.urls[home]
+        environ |= task.pop("settings", {})
         whole = {"environ": environ, "answer": str(answer), "what": what, **task}
         return Child(self._ask({"start": whole})["pid"], answer)
 

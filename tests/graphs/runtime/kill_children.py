@@ -4,6 +4,9 @@ Started by the tests; it reads one JSON object a line and answers with one.
 """
 
 import asyncio
+import contextlib
+import functools
+import importlib
 import json
 import os
 import signal
@@ -13,13 +16,18 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nearfar
+from nearfar.errors import ScheduleExistsError
+from nearfar.graphs.runtime import machine
+from nearfar.graphs.runtime.schedules import Schedules
 from nearfar.settings import Settings
+from nearfar.storage.checkpoints.postgres import PostgresSaver
 from nearfar.storage.checkpoints.sqlite import SqliteSaver
-from nearfar.storage.journal import SqliteJournal
+from nearfar.storage.journal import Journal
 from tests.graphs.runtime import kill_flow
 
 FLOW = kill_flow.__name__
@@ -63,8 +71,9 @@ def watched(die_at: int) -> Boundaries:
     boundaries = Boundaries(die_at)
     for name in ("aput", "aput_writes"):
         boundaries.around(SqliteSaver, name)
+        boundaries.around(PostgresSaver, name)
     for name in ("accept", "claim", "note", "finish", "again"):
-        boundaries.around(SqliteJournal, name)
+        boundaries.around(Journal, name)
     return boundaries
 
 
@@ -131,7 +140,51 @@ async def hold(task: dict[str, Any]) -> dict[str, Any]:
     return {"output": output, "attempt": record.attempt, "points": len(points)}
 
 
-WORK = {"one": one, "many": many, "speak": speak, "hold": hold}
+async def schedule(task: dict[str, Any]) -> dict[str, Any]:
+    """A schedule that is due; dies ``before`` its run is accepted or right ``after``."""
+    due = datetime(2030, 1, 31, 9, tzinfo=UTC).timestamp()
+    async with nearfar.Runner() as runner:
+        made = Schedules(runner, clock=lambda: due - 60)
+        with contextlib.suppress(ScheduleExistsError):
+            await made.add("s", f"{FLOW}:linear", {"number": 1}, cron="0 9 * * *", zone="UTC")
+        if "die" in task:
+            accept, kill = runner.journal.accept, functools.partial(os.kill, os.getpid(), 9)
+
+            async def dying(*args: Any, **kwargs: Any) -> Any:
+                if task["die"] == "before":
+                    kill()
+                await accept(*args, **kwargs)
+                kill()
+
+            runner.journal.accept = dying  # type: ignore[method-assign]
+        await runner.schedules.tick(due + 1)
+        await runner.schedules.tick(due + 2)
+        runs = await runner.list()
+        records = [await run.settled() for run in runs]
+        fired = (await runner.schedules.get("s")).fired
+    return {
+        "keys": [record.idempotency_key for record in records],
+        "statuses": [record.status for record in records],
+        "fired": fired,
+    }
+
+
+async def worker(task: dict[str, Any]) -> dict[str, Any]:
+    """What ``nearfar worker`` does."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await machine.work(nearfar.load_settings(), stop, concurrency=task["slots"])
+    return {}
+
+
+WORK = {
+    "one": one,
+    "many": many,
+    "speak": speak,
+    "hold": hold,
+    "schedule": schedule,
+    "worker": worker,
+}
 
 
 def in_child(task: dict[str, Any]) -> None:
@@ -153,6 +206,7 @@ def warm_up() -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"NEARFAR_HOME": home, "KILL_LOG": f"{home}/log"}
         asyncio.run(run())
+        importlib.import_module("nearfar.graphs.runtime.queued")
         deadline = time.monotonic() + 10
         while threading.active_count() > 1 and time.monotonic() < deadline:
             time.sleep(0.01)  # daemon threads of what was closed

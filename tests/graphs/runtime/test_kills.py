@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.postgres import PostgresServer
+
 from .children import Children
 from .kill_flow import TRAILS
 
@@ -19,6 +21,16 @@ LONG = [pytest.mark.long, pytest.mark.timeout(1200)]
 @pytest.fixture(scope="module")
 def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
     made = Children(tmp_path_factory.mktemp("children"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def distant(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[Children]:
+    """The same, with a Postgres database for each home."""
+    made = Children(tmp_path_factory.mktemp("distant"), postgres_server.new_database)
     yield made
     made.close()
 
@@ -58,6 +70,20 @@ def check(told: dict[str, Any] | None, graph: str, home: Path) -> None:
 def test_a_kill_before_or_after_a_write_loses_and_repeats_nothing(
     children: Children, tmp_path: Path, graph: str, most: int
 ) -> None:
+    kill_at_boundaries(children, tmp_path, graph, most)
+
+
+@pytest.mark.parametrize(
+    ("graph", "most"),
+    [("fan_out", 2), ("asks", 2), *(pytest.param(graph, 10_000, marks=LONG) for graph in TRAILS)],
+)
+def test_a_kill_before_or_after_a_write_to_postgres_loses_and_repeats_nothing(
+    distant: Children, tmp_path: Path, graph: str, most: int
+) -> None:
+    kill_at_boundaries(distant, tmp_path, graph, most)
+
+
+def kill_at_boundaries(children: Children, tmp_path: Path, graph: str, most: int) -> None:
     told = children.run(tmp_path / "whole", "one", graph=graph)
     check(told, graph, tmp_path / "whole")
     assert told is not None
@@ -70,10 +96,21 @@ def test_a_kill_before_or_after_a_write_loses_and_repeats_nothing(
         check(children.run(home, "one", graph=graph), graph, home)
 
 
+@pytest.mark.parametrize(("kills", "runs"), [(3, 8), pytest.param(100, 200, marks=LONG)])
+def test_kills_at_random_moments_lose_nothing_in_postgres(
+    distant: Children, tmp_path: Path, kills: int, runs: int
+) -> None:
+    kill_at_random(distant, tmp_path, kills, runs)
+
+
 @pytest.mark.parametrize(("kills", "runs"), [(10, 20), pytest.param(100, 200, marks=LONG)])
 def test_kills_at_random_moments_lose_no_run_and_repeat_no_step(
     children: Children, tmp_path: Path, kills: int, runs: int
 ) -> None:
+    kill_at_random(children, tmp_path, kills, runs)
+
+
+def kill_at_random(children: Children, tmp_path: Path, kills: int, runs: int) -> None:
     chance = random.Random(5)
     for number in range(1, kills + 1):
         begun = -(-runs * number // kills)

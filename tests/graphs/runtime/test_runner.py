@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ from nearfar.errors import (
     WorkflowNotFoundError,
 )
 from nearfar.graphs.runtime import current_run
-from nearfar.settings import Settings, home
+from nearfar.settings import home
+from nearfar.storage.journal import open_journal
 
 FLOW = """
 import asyncio
@@ -97,6 +97,9 @@ holds_a_lock = flow(unstorable)
 """
 
 
+pytestmark = pytest.mark.usefixtures("store")
+
+
 @pytest.fixture
 def flow(tmp_path: Path) -> str:
     path = tmp_path / "flow.py"
@@ -124,9 +127,8 @@ def mend(flow: str) -> None:
 async def test_a_run_is_in_the_journal_before_start_returns_and_gives_plain_json(flow: str) -> None:
     async with nearfar.Runner() as runner:
         run = await runner.start(f"{flow}:graph", {"question": "hi"})
-        other = sqlite3.connect(home() / "nearfar.db")
-        assert other.execute("SELECT id FROM runs").fetchall() == [(run.id,)]
-        other.close()
+        async with open_journal(nearfar.load_settings()) as other:
+            assert [record.id for record in await other.find()] == [run.id]
         assert await run.result() == {"question": "hi", "trail": ["one", "two"], "answer": "HI"}
         assert await run.status() == "succeeded"
         assert (await runner.get(run.id)).thread_id == run.thread_id
@@ -214,7 +216,9 @@ async def test_a_breakpoint_is_let_pass(flow: str) -> None:
 
 
 async def test_nobody_answers_in_time(flow: str) -> None:
-    settings = Settings.model_validate({"runs": {"answer_within_s": 0.01}})
+    settings = nearfar.load_settings()
+    runs = settings.runs.model_copy(update={"answer_within_s": 0.01})
+    settings = settings.model_copy(update={"runs": runs})
     async with nearfar.Runner(settings) as runner:
         run = await runner.start(f"{flow}:asks", {"question": "hi"})
         await until(run.status, "failed")
@@ -326,20 +330,23 @@ async def test_records_are_json(flow: str) -> None:
 
 
 async def test_a_database_that_fails_is_told_and_the_run_goes_on_when_it_works_again(
-    flow: str, monkeypatch: pytest.MonkeyPatch
+    flow: str, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from nearfar.storage.checkpoints.postgres import PostgresSaver
     from nearfar.storage.checkpoints.sqlite import SqliteSaver
 
-    whole = SqliteSaver.aput_writes
-
-    async def full(self: SqliteSaver, *args: Any, **kwargs: Any) -> None:
-        raise DiskFullError("no space", data={"path": str(home() / "nearfar.db")})
+    kind: Any = SqliteSaver if store == "sqlite" else PostgresSaver
+    whole = kind.aput_writes
 
     async with nearfar.Runner() as runner:
-        monkeypatch.setattr(SqliteSaver, "aput_writes", full)
+
+        async def full(self: Any, *args: Any, **kwargs: Any) -> None:
+            raise DiskFullError("no space", data={"path": runner.journal.name})
+
+        monkeypatch.setattr(kind, "aput_writes", full)
         run = await runner.start(f"{flow}:graph", {"question": "hi"})
         with pytest.raises(DiskFullError):
             await run.result()
         assert await run.status() == "queued"
-        monkeypatch.setattr(SqliteSaver, "aput_writes", whole)
+        monkeypatch.setattr(kind, "aput_writes", whole)
         assert (await run.result())["answer"] == "HI"

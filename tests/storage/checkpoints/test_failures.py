@@ -211,7 +211,7 @@ async def test_a_postgres_that_is_not_there_refuses_the_start() -> None:
     from nearfar.storage.checkpoints.serde import StrictSerializer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgres, "_WAIT_S", 0.5)
+        patch.setattr(postgres, "WAIT_S", 0.5)
         with pytest.raises(DatabaseError):
             async with postgres.PostgresSaver.open(
                 "postgresql://nobody@127.0.0.1:1/none", serde=StrictSerializer()

@@ -18,9 +18,9 @@ from nearfar.graphs.plain import to_plain
 from nearfar.graphs.registry import Graph
 from nearfar.llm.money import spending_run
 from nearfar.settings import Settings
-from nearfar.storage.checkpoints import allow_types_of, open_saver
+from nearfar.storage.checkpoints import allow_types_of, guarded
 from nearfar.storage.effects import EffectStore
-from nearfar.storage.journal import Fence, Finish, Record, SqliteJournal
+from nearfar.storage.journal import Fence, Finish, Journal, Record
 
 from .context import RunContext, running
 from .events import Publish, RunEvent
@@ -45,7 +45,8 @@ class Attempt:
     fence: Fence
     graph: Graph
     settings: Settings
-    journal: SqliteJournal
+    journal: Journal
+    saver: BaseCheckpointSaver[str]  # without a guard
     publish: Publish
     tokens: bool  # whether models are asked to stream
     raised: NearfarError | None = None  # with its cause, for who waits in this process
@@ -65,11 +66,10 @@ class Attempt:
         }
         head: str | None = None
         try:
-            async with open_saver(self.settings, guard=self.fence) as opened:
-                saver = allow_types_of(opened, self.graph)
-                kept = self.graph.copy({"checkpointer": saver})
-                with spending_run(record.id), running(context):
-                    outcome, head = await self._outcome(kept, saver, config)
+            saver = allow_types_of(guarded(self.saver, self.fence), self.graph)
+            kept = self.graph.copy({"checkpointer": saver})
+            with spending_run(record.id), running(context):
+                outcome, head = await self._outcome(kept, saver, config)
         except StorageError as error:
             raise StorageTrouble(error) from error
         finally:
@@ -113,7 +113,7 @@ class Attempt:
 
     def _is_ours(self, error: StorageError) -> bool:
         """Whether the database of the runs failed, and not a file that a step wrote."""
-        return error.data.get("path") == str(self.journal.path)
+        return error.data.get("path") == self.journal.name
 
     def _failure(self, error: Exception, saver: BaseCheckpointSaver[str]) -> NearfarError:
         values = saver.serde.loads_typed(self.record.input)

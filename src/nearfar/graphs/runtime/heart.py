@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from nearfar.errors import StorageError
-from nearfar.storage.journal import Fence, SqliteJournal, SqlitePulse
+from nearfar.storage.journal import Fence, Journal
 
 _LOOK_S = 0.2
 
@@ -21,8 +21,8 @@ class Heart:
     tells who held it, in the loop.
     """
 
-    def __init__(self, journal: SqliteJournal, *, look_s: float = _LOOK_S) -> None:
-        self._pulse = SqlitePulse(journal)
+    def __init__(self, journal: Journal, *, look_s: float = _LOOK_S) -> None:
+        self._pulse = journal.pulse()
         self._every_s = journal.lease_s / 3
         self._look_s = min(look_s, self._every_s)
         self._loop = asyncio.get_running_loop()

@@ -23,6 +23,8 @@ from nearfar.storage.journal import Claim, NewRun, Record, open_journal
 from .forking import copy_until
 from .handle import Run
 from .requests import check_priority, digest_of, found_again, here, portable
+from .schedules.service import Schedules
+from .schedules.ticker import Ticker
 from .worker import Worker
 
 
@@ -33,7 +35,7 @@ class Runner:
     the block is open, this process works on what it started, on what it resumed, and (unless
     ``adopt`` is off) on runs whose own process is gone. What is not done when the block ends stays
     queued, and the next Runner goes on with it. With ``work`` off it only accepts and shows runs,
-    for other processes to work on.
+    for other processes to work on. With ``schedules`` it starts the runs that are due.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Runner:
         *,
         adopt: bool = True,
         work: bool = True,
+        schedules: bool = False,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self.settings = resolve(settings)
@@ -50,13 +53,19 @@ class Runner:
         self._stack = AsyncExitStack()
         self.worker = Worker(self.settings, self.journal, adopt=adopt, work=work)
         self._saver: BaseCheckpointSaver[str]
+        self.schedules = Schedules(self)
+        self._ticks = schedules
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.journal)
             self._saver = await stack.enter_async_context(open_saver(self.settings))
-            self.worker.open()
+            self.worker.open(self._saver)
             stack.push_async_callback(self.worker.close)
+            if self._ticks:
+                ticker = Ticker(self.schedules)
+                ticker.open()
+                stack.push_async_callback(ticker.close)
             self._stack = stack.pop_all()
         return self
 

@@ -6,10 +6,12 @@ import logging
 import time
 from collections import OrderedDict, deque
 
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
 from nearfar.errors import AnswerExpiredError, NearfarError, StorageError, WorkflowError
 from nearfar.graphs.registry import Graph
 from nearfar.settings import Settings
-from nearfar.storage.journal import Candidate, Claim, Finish, SqliteJournal
+from nearfar.storage.journal import ENDED, Candidate, Claim, Finish, Journal
 from nearfar.storage.journal.holders import Holder
 
 from .events import Channel
@@ -21,6 +23,7 @@ from .requests import found_again
 _POLL_S = 0.5  # how often it is looked whether there is something to take over
 _BUSY_POLL_S = 0.05  # while a run of our own waits its turn, perhaps behind another process
 _BACKOFF_S = 2.0  # after the database failed
+_LOADS = 10  # attempts at a run whose graph cannot be loaded on any of the machines
 _SUSPECT = 2  # deaths at the same step after which a run is suspected of causing them
 _CHANNELS = 256  # runs whose events are still known after their end
 
@@ -35,7 +38,7 @@ class Worker:
     """
 
     def __init__(
-        self, settings: Settings, journal: SqliteJournal, *, adopt: bool, work: bool = True
+        self, settings: Settings, journal: Journal, *, adopt: bool, work: bool = True
     ) -> None:
         self.settings = settings
         self.journal = journal
@@ -56,8 +59,9 @@ class Worker:
         self._wake = asyncio.Event()
         self._closing = False
 
-    def open(self) -> None:
-        """Begin to work, in the running loop."""
+    def open(self, saver: BaseCheckpointSaver[str]) -> None:
+        """Begin to work, in the running loop; the steps are kept by ``saver``."""
+        self._saver = saver
         if not self.works:
             return
         self._heart = Heart(self.journal)
@@ -154,7 +158,8 @@ class Worker:
             if not self._waiting:
                 if fresh:
                     return
-                found = await self.journal.claimable()
+                adopts = self._adopt and not await self.journal.is_queued()
+                found = await self.journal.claimable(None if adopts else self._own)
                 self._waiting = deque(one for one in found if self._may_begin(one))
                 fresh = True
                 continue
@@ -179,13 +184,20 @@ class Worker:
             return False
         return one.orphan or not one.home or Holder.parse(one.home).is_dead()
 
-    def begin(self, claim: Claim) -> None:
-        """Work on a run that was claimed."""
+    async def drain(self, seconds: float) -> None:
+        """Begin nothing any more, and wait so long for what is under way."""
+        self._closing = True
+        if self._attempts:
+            await asyncio.wait(self._attempts.values(), timeout=seconds)
+
+    def begin(self, claim: Claim) -> asyncio.Task[None]:
+        """Work on a run that was claimed; the task that does."""
         run_id = claim.record.id
         self._pending.discard(run_id)
         task = asyncio.create_task(self._attempt(claim), name=f"run {run_id}")
         self._attempts[run_id] = task
         self._heart.hold(claim.fence, lambda: _cancel(task))
+        return task
 
     async def _attempt(self, claim: Claim) -> None:
         """Work on the run, and write down how that ended; nothing is raised."""
@@ -195,6 +207,8 @@ class Worker:
             if attempt is not None:
                 end = await attempt.work()
                 await self.journal.finish(record.id, fence, end)
+                if end.status in ENDED:
+                    self._own.discard(record.id)
                 if end.status == "failed" and attempt.raised is not None:
                     self._raised[record.id] = attempt.raised
         except Abandoned:
@@ -230,18 +244,25 @@ class Worker:
             graph=graph,
             settings=self.settings,
             journal=self.journal,
+            saver=self._saver,
             publish=self.channel(record.id).publish,
             tokens=record.id not in self._silent,
         )
 
     async def _cannot_load(self, claim: Claim, error: WorkflowError) -> None:
-        """A run of our own has failed; another's may go on where its files are."""
-        if claim.record.id in self._own:
+        """A run of our own has failed; another's may go on where its files are.
+
+        One that many workers could not load has failed too.
+        """
+        queued = await self.journal.is_queued()
+        tries = claim.record.attempt if queued else 0
+        if claim.record.id in self._own or tries >= _LOADS:
             end = Finish("failed", error=error.to_dict(), head=claim.record.head)
             await self.journal.finish(claim.record.id, claim.fence, end)
             return
         self._foreign.add(claim.record.id)
-        await self.journal.hand_back(claim.record.id, claim.fence)
+        wake_at = time.time() + _BACKOFF_S if queued else None
+        await self.journal.hand_back(claim.record.id, claim.fence, wake_at=wake_at)
 
     async def _put_off(self, claim: Claim, error: StorageError) -> None:
         """The database failed: who waits is told, and the run goes on when it works again."""

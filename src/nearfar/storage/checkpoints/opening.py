@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.settings import Settings
 from nearfar.storage.database import database_path
+from nearfar.storage.journal.leases import Fence
+from nearfar.storage.postgres import postgres_url
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -13,30 +15,47 @@ if TYPE_CHECKING:
     from .cipher import SealedSerializer
     from .pruning import Retention
     from .serde import StrictSerializer
-    from .writer import Guard
 
 
 @asynccontextmanager
 async def open_saver(
-    settings: Settings, *, guard: "Guard | None" = None
+    settings: Settings, *, guard: Fence | None = None
 ) -> "AsyncIterator[BaseCheckpointSaver[str]]":
     """The checkpointer of ``storage.url``, open for the length of the block.
 
-    ``guard`` is called with the connection and the thread's id inside each write transaction,
-    before anything is written; what it raises, the write raises, and nothing of it is committed.
+    ``guard`` is asked inside each write transaction, before anything is written; what it raises,
+    the write raises, and nothing of it is committed.
     Raises StorageError when the store cannot be opened, EncryptionError when it has another key.
     """
+    options: dict[str, Any] = {
+        "serde": make_serializer(settings),
+        "retention": retention_of(settings),
+    }
+    url = postgres_url(settings)
+    if url is not None:
+        from .postgres import PostgresSaver
+
+        async with PostgresSaver.open(url, **options) as distant:
+            yield guarded(distant, guard)
+        return
     from .sqlite import SqliteSaver
 
-    storage = settings.storage
-    async with SqliteSaver.open(
-        database_path(settings),
-        serde=make_serializer(settings),
-        durable=storage.power_safe,
-        guard=guard,
-        retention=retention_of(settings),
-    ) as saver:
-        yield saver
+    durable = settings.storage.power_safe
+    async with SqliteSaver.open(database_path(settings), durable=durable, **options) as saver:
+        yield guarded(saver, guard)
+
+
+def guarded(saver: "BaseCheckpointSaver[str]", fence: Fence | None) -> "BaseCheckpointSaver[str]":
+    """The same checkpointer for a writer with a right of its own."""
+    from .sqlite import SqliteSaver
+
+    if isinstance(saver, SqliteSaver):
+        return saver.with_guard(fence)
+    from .postgres import PostgresSaver
+
+    if not isinstance(saver, PostgresSaver):
+        raise TypeError("a checkpointer that open_saver gave is needed")
+    return saver.with_guard(None if fence is None else fence.awaited)
 
 
 def make_serializer(settings: Settings) -> "StrictSerializer | SealedSerializer":

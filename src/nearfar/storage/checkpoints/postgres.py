@@ -3,7 +3,7 @@
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -21,9 +21,9 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from nearfar.errors import DatabaseError, DiskFullError
+from nearfar.storage.postgres import WAIT_S, postgres_errors
 
 from . import postgres_rows as rows
 from . import postgres_upkeep as upkeep
@@ -38,7 +38,6 @@ Guard = Callable[[Cursor, str], Awaitable[None]]
 Work = Callable[[Cursor], Awaitable[T]]
 
 _PAGE = 50  # checkpoints that ``alist`` reads at a time
-_WAIT_S = 30.0  # for a connection
 _SETUP_LOCK = 0x6E656172  # any number; programs that start together make the tables one by one
 
 
@@ -70,10 +69,16 @@ class PostgresSaver(AsyncPostgresSaver):
         """The database at ``url``, with its tables made, open for the length of the block."""
         settings = {"autocommit": True, "prepare_threshold": 5}
         pool: Any = AsyncConnectionPool(
-            url, min_size=1, max_size=connections, open=False, timeout=_WAIT_S, kwargs=settings
+            url,
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=WAIT_S,
+            kwargs=settings,
+            check=AsyncConnectionPool.check_connection,
         )
-        with database_errors():
-            await pool.open(wait=True, timeout=_WAIT_S)
+        with postgres_errors():
+            await pool.open(wait=True, timeout=WAIT_S)
         try:
             saver = cls(pool, **options)
             await saver.setup()
@@ -82,7 +87,7 @@ class PostgresSaver(AsyncPostgresSaver):
             await pool.close()
 
     async def setup(self) -> None:
-        with database_errors():
+        with postgres_errors():
             async with self._pool.connection() as connection:
                 await connection.execute("SELECT pg_advisory_lock(%s)", (_SETUP_LOCK,))
                 try:
@@ -278,34 +283,15 @@ class PostgresSaver(AsyncPostgresSaver):
             yield cursor
 
     async def _read(self, work: Work[T]) -> T:
-        with database_errors():
+        with postgres_errors():
             async with self._cursor_in_transaction() as cursor:
                 await cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 return await work(cursor)
 
     async def _write(self, thread_ids: Sequence[str], work: Work[T]) -> T:
-        with database_errors():
+        with postgres_errors():
             async with self._cursor_in_transaction() as cursor:
                 if self._guard is not None:
                     for thread_id in thread_ids:
                         await self._guard(cursor, thread_id)
                 return await work(cursor)
-
-
-@contextmanager
-def database_errors() -> Any:
-    """Turn psycopg's operational errors into ours; broken constraints stay its own."""
-    try:
-        yield
-    except (psycopg.IntegrityError, psycopg.ProgrammingError):
-        raise
-    except (psycopg.DatabaseError, PoolTimeout, OSError) as error:
-        state = getattr(error, "sqlstate", None)
-        data = {"sqlstate": state}
-        if state in ("53100", "53200"):  # disk full, out of memory
-            raise DiskFullError("Postgres has no space left.", data=data) from error
-        raise DatabaseError(
-            f"Postgres could not be reached or refused: {type(error).__name__}.",
-            remedy="Check storage.url and the server.",
-            data=data,
-        ) from error

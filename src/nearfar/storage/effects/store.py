@@ -1,6 +1,5 @@
-"""The table of effects in ``nearfar.db``."""
+"""The table of effects."""
 
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -8,15 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nearfar.settings import Settings
-from nearfar.storage.database import connect, database_path, transaction
+from nearfar.storage.database import connect, database_path
+from nearfar.storage.dialect import Opened, Statements, transaction
 from nearfar.storage.migrations import Migration, migrate
+from nearfar.storage.postgres import connect_postgres, postgres_url
 
 from .attempts import Attempt
 from .outcomes import Done, NotDone
 from .records import Call, Effect, Status
 from .values import dump, load
 
-Guard = Callable[[sqlite3.Connection, str], None]
+Guard = Callable[[Statements, str], None]
 """Called in the transaction of each write with its thread id; what it raises undoes the write."""
 
 MIGRATIONS = (
@@ -49,18 +50,22 @@ class EffectStore:
     """
 
     def __init__(
-        self, path: Path, *, guard: Guard | None = None, clock: Callable[[], float] = time.time
+        self,
+        place: Path | str,  # a file, or the URL of a Postgres
+        *,
+        guard: Guard | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._path = path
+        self._place = place
         self._guard = guard
         self._clock = clock
         self._lock = threading.Lock()
-        self._opened: sqlite3.Connection | None = None  # most runs have no effects
+        self._opened: Opened | None = None  # most runs have no effects
 
     @classmethod
     def open(cls, settings: Settings, *, guard: Guard | None = None) -> "EffectStore":
         """The store in the database of ``storage.url``."""
-        return cls(database_path(settings), guard=guard)
+        return cls(postgres_url(settings) or database_path(settings), guard=guard)
 
     def close(self) -> None:
         """Close the database."""
@@ -155,9 +160,12 @@ class EffectStore:
     # How.
 
     @property
-    def _connection(self) -> sqlite3.Connection:
+    def _connection(self) -> Statements:
         if self._opened is None:
-            opened = connect(self._path, durable=True)
+            place = self._place
+            opened: Opened = (
+                connect_postgres(place) if isinstance(place, str) else connect(place, durable=True)
+            )
             try:
                 migrate(opened, MIGRATIONS, part="effects")
             except BaseException:

@@ -1,15 +1,18 @@
 """One writer per thread: who holds it, and the number that the writer's every write is checked against."""
 
-import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from nearfar.errors import LeaseLostError
+from nearfar.storage.dialect import Statements, is_postgres, unchanged
 
 from .holders import Holder
 
 _NEXT = "UPDATE fences SET last = last + 1 RETURNING last"
+_NEXT_IN_POSTGRES = "SELECT nextval('fence_numbers')"  # nobody waits for another's transaction
+_FENCE = "SELECT fence FROM leases WHERE thread_id = ?"
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,17 @@ class Fence:
     thread_id: str
     number: int
 
-    def __call__(self, connection: sqlite3.Connection, thread_id: str) -> None:
+    def __call__(self, connection: Statements, thread_id: str) -> None:
         """Raise LeaseLostError unless this is still the right; called inside the write's transaction."""
-        row = connection.execute(
-            "SELECT fence FROM leases WHERE thread_id = ?", (thread_id,)
-        ).fetchone()
+        row = connection.execute(_FENCE + unchanged(connection), (thread_id,)).fetchone()
+        self._check(thread_id, row)
+
+    async def awaited(self, cursor: Any, thread_id: str) -> None:
+        """The same with a cursor of psycopg's asynchronous connections."""
+        await cursor.execute(_FENCE.replace("?", "%s") + " FOR SHARE", (thread_id,))
+        self._check(thread_id, await cursor.fetchone())
+
+    def _check(self, thread_id: str, row: Any) -> None:
         if thread_id != self.thread_id or row is None or row[0] != self.number:
             raise LeaseLostError(
                 f"The thread {thread_id!r} was taken over by another writer.",
@@ -57,12 +66,20 @@ class Watch:
     """Tells which leases have ended, without any belief in the wall clock.
 
     A lease has ended when its holder is dead; when the monotonic clock that both share is past its
-    end; or when this watch has seen no renewal for its whole length.
+    end; or when this watch has seen no renewal for its whole length. ``shared``: the clock is the
+    database server's, the same for all.
     """
 
-    def __init__(self, holder: Holder, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        holder: Holder,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        shared: bool = False,
+    ) -> None:
         self.holder = holder
         self.clock = clock
+        self._shared = shared
         self._seen: dict[str, tuple[int, int, float]] = {}
 
     def has_ended(self, lease: Lease | None) -> bool:
@@ -77,10 +94,10 @@ class Watch:
             since = now
         if holder.is_dead() or now - since > lease.length_s:
             return True
-        return holder.shares_clock_with(self.holder) and now > lease.expires
+        return (self._shared or holder.shares_clock_with(self.holder)) and now > lease.expires
 
 
-def read(connection: sqlite3.Connection, thread_id: str) -> Lease | None:
+def read(connection: Statements, thread_id: str) -> Lease | None:
     """The thread's lease; None when nobody ever held it."""
     row = connection.execute(
         f"SELECT {COLUMNS} FROM leases WHERE thread_id = ?",  # noqa: S608 - our own names
@@ -90,39 +107,52 @@ def read(connection: sqlite3.Connection, thread_id: str) -> Lease | None:
 
 
 def take(
-    connection: sqlite3.Connection, thread_id: str, run_id: str, watch: Watch, length_s: float
+    connection: Statements, thread_id: str, run_id: str, watch: Watch, length_s: float
 ) -> Fence:
     """Hold the thread from now on, inside the caller's transaction; older fences are void."""
-    [[number]] = connection.execute(_NEXT).fetchall()
+    number = _next(connection)
     expires = watch.clock() + length_s
     connection.execute(
-        "INSERT OR REPLACE INTO leases (thread_id, fence, run_id, holder, expires, length_s, beats)"
-        " VALUES (?, ?, ?, ?, ?, ?, 0)",
+        "INSERT INTO leases (thread_id, fence, run_id, holder, expires, length_s, beats)"
+        " VALUES (?, ?, ?, ?, ?, ?, 0) ON CONFLICT (thread_id) DO UPDATE SET"
+        " fence = excluded.fence, run_id = excluded.run_id, holder = excluded.holder,"
+        " expires = excluded.expires, length_s = excluded.length_s, beats = 0",
         (thread_id, number, run_id, str(watch.holder), expires, length_s),
     )
     return Fence(thread_id, number)
 
 
-def release(connection: sqlite3.Connection, thread_id: str) -> None:
+def release(connection: Statements, thread_id: str) -> None:
     """Let go of the thread, and void its fence, inside the caller's transaction."""
-    [[number]] = connection.execute(_NEXT).fetchall()
     connection.execute(
         "UPDATE leases SET fence = ?, holder = NULL, beats = 0 WHERE thread_id = ?",
-        (number, thread_id),
+        (_next(connection), thread_id),
     )
 
 
-def renew(connection: sqlite3.Connection, fence: Fence, expires: float) -> bool:
+def renew(connection: Statements, fence: Fence, expires: float) -> bool:
     """Put the end off; False when the thread was taken over."""
     done = connection.execute(
         "UPDATE leases SET expires = ?, beats = beats + 1"
         " WHERE thread_id = ? AND fence = ? AND holder IS NOT NULL",
         (expires, fence.thread_id, fence.number),
     )
-    return done.rowcount == 1
+    return bool(done.rowcount == 1)
 
 
-def lost(connection: sqlite3.Connection, fence: Fence) -> bool:
-    """Whether the thread was taken over."""
-    lease = read(connection, fence.thread_id)
-    return lease is None or lease.fence != fence.number
+def lost(connection: Statements, held: Iterable[Fence]) -> list[Fence]:
+    """Those whose threads were taken over."""
+    wanted = list(held)
+    marks = ", ".join("?" for _ in wanted)
+    rows = connection.execute(
+        f"SELECT thread_id, fence FROM leases WHERE thread_id IN ({marks})",  # noqa: S608 - marks
+        [fence.thread_id for fence in wanted],
+    ).fetchall()
+    found = dict(rows)
+    return [fence for fence in wanted if found.get(fence.thread_id) != fence.number]
+
+
+def _next(connection: Statements) -> int:
+    query = _NEXT_IN_POSTGRES if is_postgres(connection) else _NEXT
+    [[number]] = connection.execute(query).fetchall()
+    return int(number)

@@ -1,9 +1,11 @@
-"""The journal's statements on SQLite; each function is called inside a transaction of its caller."""
+"""The journal's statements; each function is called inside a transaction of its caller.
+
+What changes a run holds its thread, so that nobody else changes the thread's runs meanwhile.
+"""
 
 import json
-import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from nearfar.errors import (
     RunStateError,
     ThreadBusyError,
 )
+from nearfar.storage.dialect import Statements, lock
 
 from . import leases
 from .leases import Fence, Watch
@@ -58,7 +61,7 @@ def record_of(row: Sequence[Any]) -> Record:
     return Record(**v)
 
 
-def get(db: sqlite3.Connection, run_id: str) -> Record:
+def get(db: Statements, run_id: str) -> Record:
     """The run. Raises RunNotFoundError."""
     row = db.execute(f"SELECT {_FIELDS} FROM runs WHERE id = ?", (run_id,)).fetchone()  # noqa: S608 - our own names
     if row is None:
@@ -67,37 +70,48 @@ def get(db: sqlite3.Connection, run_id: str) -> Record:
 
 
 def find(
-    db: sqlite3.Connection,
+    db: Statements,
     *,
     status: str | None = None,
     workflow: str | None = None,
     thread_id: str | None = None,
+    tenant: str | None = None,
+    idempotency_key: str | None = None,
     prefix: str | None = None,
     limit: int = -1,
 ) -> list[Record]:
-    """The runs that fit, the latest first."""
-    wanted = {"status = ?": status, "workflow = ?": workflow, "thread_id = ?": thread_id}
+    """The runs that fit, the latest first; ``limit`` -1: all."""
+    wanted = {
+        "status = ?": status,
+        "workflow = ?": workflow,
+        "thread_id = ?": thread_id,
+        "tenant = ?": tenant,
+        "idempotency_key = ?": idempotency_key,
+    }
     if prefix is not None:
         wanted["id LIKE ?"] = f"{prefix}%"
     parts = [part for part, value in wanted.items() if value is not None]
     values = [value for value in wanted.values() if value is not None]
     where = f"WHERE {' AND '.join(parts)}" if parts else ""
-    query = f"SELECT {_FIELDS} FROM runs {where} ORDER BY seq DESC LIMIT {int(limit)}"  # noqa: S608
+    most = f"LIMIT {int(limit)}" if limit >= 0 else ""
+    query = f"SELECT {_FIELDS} FROM runs {where} ORDER BY seq DESC {most}"  # noqa: S608
     return [record_of(row) for row in db.execute(query, values).fetchall()]
 
 
-def accept(db: sqlite3.Connection, new: NewRun, home: str) -> tuple[Record, bool]:
+def accept(db: Statements, new: NewRun, home: str) -> tuple[Record, bool]:
     """Write the run down; False beside it when the key stands for a run already.
 
     Raises RunConflictError for a key that stands for another request, ThreadBusyError.
     """
     if new.idempotency_key is not None:
+        lock(db, f"key {new.tenant} {new.idempotency_key}")
         row = db.execute(
             f"SELECT {_FIELDS} FROM runs WHERE tenant = ? AND idempotency_key = ?",  # noqa: S608
             (new.tenant, new.idempotency_key),
         ).fetchone()
         if row is not None:
             return _same(record_of(row), new), False
+    lock(db, new.thread_id)
     _check_thread(db, new.thread_id)
     now = time.time()
     db.execute(
@@ -123,7 +137,7 @@ def _same(record: Record, new: NewRun) -> Record:
     return record
 
 
-def _check_thread(db: sqlite3.Connection, thread_id: str) -> None:
+def _check_thread(db: Statements, thread_id: str) -> None:
     row = db.execute(
         "SELECT id, status FROM runs WHERE thread_id = ? AND status IN ('waiting', 'reconcile')",
         (thread_id,),
@@ -137,15 +151,18 @@ def _check_thread(db: sqlite3.Connection, thread_id: str) -> None:
         )
 
 
-def claimable(db: sqlite3.Connection, watch: Watch) -> list[Candidate]:
-    """Runs that nobody works on, by priority and age."""
+def claimable(db: Statements, watch: Watch, only: Collection[str] | None = None) -> list[Candidate]:
+    """Runs that nobody works on, by priority and age; of those named in ``only``, if that is given."""
     now = time.time()
     columns = (
         f"runs.id, runs.thread_id, seq, status, crashes, priority, home, wake_at, {leases.COLUMNS}"
     )
     wanted = f"{_OPEN} AND status IN ('queued', 'running', 'parked')"
+    if only is not None:
+        wanted += f" AND runs.id IN ({', '.join('?' for _ in only)})"
     rows = db.execute(
-        f"SELECT {columns} FROM runs LEFT JOIN leases USING (thread_id) WHERE {wanted} ORDER BY seq"  # noqa: S608
+        f"SELECT {columns} FROM runs LEFT JOIN leases USING (thread_id) WHERE {wanted} ORDER BY seq",  # noqa: S608
+        list(only or ()),
     ).fetchall()
     found = []
     busy: set[str] = set()
@@ -160,9 +177,9 @@ def claimable(db: sqlite3.Connection, watch: Watch) -> list[Candidate]:
     return sorted(found, key=lambda one: one.order)
 
 
-def claim(db: sqlite3.Connection, run_id: str, watch: Watch, length_s: float) -> Claim | None:
+def claim(db: Statements, run_id: str, watch: Watch, length_s: float) -> Claim | None:
     """Work on the run from now on; None when another does, or another run comes first."""
-    record = get(db, run_id)
+    record = _held(db, run_id)
     if record.status not in ("queued", "running", "parked"):
         return None
     if not watch.has_ended(leases.read(db, record.thread_id)):
@@ -176,7 +193,7 @@ def claim(db: sqlite3.Connection, run_id: str, watch: Watch, length_s: float) ->
     fence = leases.take(db, record.thread_id, run_id, watch, length_s)
     # Only a death at its work speaks against a run; the first one may be anyone's.
     at_work = record.crashes == 0 or record.begun == record.attempt
-    died = record.status == "running" and at_work
+    died = int(record.status == "running" and at_work)
     db.execute(
         "UPDATE runs SET status = 'running', attempt = attempt + 1, crashes = crashes + ?,"
         " fence = ?, home = ?, wake_at = NULL, updated_at = ? WHERE id = ?",
@@ -185,15 +202,16 @@ def claim(db: sqlite3.Connection, run_id: str, watch: Watch, length_s: float) ->
     return Claim(get(db, run_id), fence)
 
 
-def note(db: sqlite3.Connection, run_id: str, fence: Fence, values: dict[str, Any]) -> None:
+def note(db: Statements, run_id: str, fence: Fence, values: dict[str, Any]) -> None:
     """Set columns (``base``, ``crashes``, ``mark``, ``begun``) of a run that is worked on."""
     fence(db, fence.thread_id)
     columns = ", ".join(f"{name} = ?" for name in values)
     db.execute(f"UPDATE runs SET {columns} WHERE id = ?", (*values.values(), run_id))  # noqa: S608
 
 
-def finish(db: sqlite3.Connection, run_id: str, fence: Fence, end: Finish) -> None:
+def finish(db: Statements, run_id: str, fence: Fence, end: Finish) -> None:
     """Write the end of an attempt down and let go of the thread. Raises LeaseLostError."""
+    lock(db, fence.thread_id)
     fence(db, fence.thread_id)
     leases.release(db, fence.thread_id)
     db.execute(
@@ -209,10 +227,9 @@ def finish(db: sqlite3.Connection, run_id: str, fence: Fence, end: Finish) -> No
     )
 
 
-def hand_back(
-    db: sqlite3.Connection, run_id: str, fence: Fence, *, wake_at: float | None = None
-) -> None:
+def hand_back(db: Statements, run_id: str, fence: Fence, *, wake_at: float | None = None) -> None:
     """Stop working on the run without an end: whoever is next goes on. Raises LeaseLostError."""
+    lock(db, fence.thread_id)
     fence(db, fence.thread_id)
     leases.release(db, fence.thread_id)
     db.execute(
@@ -221,9 +238,9 @@ def hand_back(
     )
 
 
-def cancel(db: sqlite3.Connection, run_id: str) -> Record:
+def cancel(db: Statements, run_id: str) -> Record:
     """Whatever works on the run can write nothing from now on. Raises RunStateError."""
-    record = get(db, run_id)
+    record = _held(db, run_id)
     if record.status == "cancelled":
         return record
     if record.status in ENDED:
@@ -239,7 +256,7 @@ def cancel(db: sqlite3.Connection, run_id: str) -> Record:
 
 
 def again(
-    db: sqlite3.Connection,
+    db: Statements,
     run_id: str,
     home: str,
     *,
@@ -248,7 +265,7 @@ def again(
     approved: str | None = None,
 ) -> Record:
     """Put a run that stands still back into the queue. Raises RunStateError."""
-    record = get(db, run_id)
+    record = _held(db, run_id)
     if record.status not in allowed:
         raise _wrong(record, "cannot be answered" if answers else "cannot be resumed")
     later = db.execute(
@@ -271,13 +288,13 @@ def again(
     return get(db, run_id)
 
 
-def any_expired(db: sqlite3.Connection) -> bool:
+def any_expired(db: Statements) -> bool:
     """Whether a run waits for a person for too long."""
     query = "SELECT 1 FROM runs WHERE status = 'waiting' AND expires_at <= ? LIMIT 1"
     return db.execute(query, (time.time(),)).fetchone() is not None
 
 
-def expire(db: sqlite3.Connection, error: dict[str, Any]) -> list[str]:
+def expire(db: Statements, error: dict[str, Any]) -> list[str]:
     """Fail the runs that waited too long for a person; their ids."""
     now = time.time()
     rows = db.execute(
@@ -288,25 +305,32 @@ def expire(db: sqlite3.Connection, error: dict[str, Any]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def prune(db: sqlite3.Connection, before: float) -> list[str]:
+def prune(db: Statements, before: float) -> list[str]:
     """Forget runs that ended before then, with their leases; the threads that have no run left."""
     ended = "status IN ('succeeded', 'failed', 'cancelled') AND updated_at < ?"
     return _drop(db, ended, before)
 
 
-def forget(db: sqlite3.Connection, run_id: str) -> list[str]:
+def forget(db: Statements, run_id: str) -> list[str]:
     """Drop a run that ended; its thread, when no other run is left of it."""
     return _drop(db, "status IN ('succeeded', 'failed', 'cancelled') AND id = ?", run_id)
 
 
-def _drop(db: sqlite3.Connection, where: str, value: Any) -> list[str]:
+def _drop(db: Statements, where: str, value: Any) -> list[str]:
     rows = db.execute(f"DELETE FROM runs WHERE {where} RETURNING thread_id", (value,)).fetchall()  # noqa: S608
     empty = []
-    for thread_id in dict.fromkeys(row[0] for row in rows):
+    for thread_id in sorted({row[0] for row in rows}):
+        lock(db, thread_id)
         if not db.execute("SELECT 1 FROM runs WHERE thread_id = ?", (thread_id,)).fetchone():
             db.execute("DELETE FROM leases WHERE thread_id = ?", (thread_id,))
             empty.append(thread_id)
     return empty
+
+
+def _held(db: Statements, run_id: str) -> Record:
+    """The run, which only this transaction changes from now on. Raises RunNotFoundError."""
+    lock(db, get(db, run_id).thread_id)
+    return get(db, run_id)
 
 
 def _wrong(record: Record, what: str) -> RunStateError:

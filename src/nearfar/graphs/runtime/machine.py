@@ -1,0 +1,46 @@
+"""A worker on this machine, over whichever database holds the runs."""
+
+import asyncio
+from collections.abc import Sequence
+
+from nearfar.errors import MissingPackageError, UsageError
+from nearfar.settings import Settings
+from nearfar.storage.postgres import postgres_url
+
+from .runner import Runner
+
+
+async def work(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    concurrency: int | None = None,
+    workflows: Sequence[str] = (),
+) -> None:
+    """Work on queued runs until ``stop`` is set, at most ``concurrency`` at a time.
+
+    Runs that do not end within ``queue.drain_s`` after that are handed back to others.
+    ``workflows``: runs of these alone. Raises StorageError, UsageError, MissingPackageError.
+    """
+    slots = concurrency or settings.runs.concurrency
+    url = postgres_url(settings)
+    if url is None:
+        if workflows:
+            raise UsageError(
+                "Only workers of a Postgres can be kept to some workflows.",
+                remedy="Leave --workflow away, or set storage.url to a Postgres.",
+            )
+        runs = settings.runs.model_copy(update={"concurrency": slots})
+        async with Runner(settings.model_copy(update={"runs": runs})) as runner:
+            await stop.wait()
+            await runner.worker.drain(settings.queue.drain_s)
+        return
+    try:
+        from .queued import QueueWorker
+    except ImportError as error:
+        raise MissingPackageError(
+            "Workers of a Postgres need the package procrastinate.",
+            remedy="pip install 'nearfar[postgres]'",
+            data={"package": error.name},
+        ) from None
+    await QueueWorker(settings, url, concurrency=slots, workflows=workflows).run(stop)
