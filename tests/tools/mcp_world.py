@@ -48,14 +48,18 @@ def whoami(name: str) -> str:
     return os.environ.get(name, "not set")
 
 
+def _note(mark: str, text: str) -> None:
+    Path(mark).write_text(text, encoding="utf-8")
+
+
 @server.tool()
 async def wait(mark: str, context: Context) -> str:
     """Waits until it is cancelled, and notes that in a file."""
-    Path(mark).write_text("begun", encoding="utf-8")
+    _note(mark, "begun")
     try:
         await asyncio.Event().wait()
     except BaseException:
-        Path(mark).write_text("cancelled", encoding="utf-8")
+        _note(mark, "cancelled")
         raise
     return "never"
 

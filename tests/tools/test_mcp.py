@@ -18,6 +18,7 @@ from langchain_core.messages import ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from nearfar.errors import (
+    ApprovalRequiredError,
     ConfigurationError,
     McpServerError,
     McpToolsChangedError,
@@ -29,7 +30,7 @@ from nearfar.tools import tool, tools
 from nearfar.tools._mcp_connection import connections
 from nearfar.tools.audit import audit_file
 from nearfar.tools.mcp import _arguments, _name, approve_tools
-from nearfar.tools.taint import UNTRUSTED, having_read
+from nearfar.tools.taint import UNTRUSTED, Taint, having_read
 
 WORLD = str(Path(__file__).with_name("mcp_world.py"))
 SECRET = "s3cr3t-value"
@@ -144,14 +145,11 @@ def test_a_changed_description_is_noticed_and_must_be_approved(tmp_path: Path) -
 def test_the_user_s_permissions_hold_also_after_untrusted_text() -> None:
     """Nobody but the user says that a tool of a stranger's server only reads."""
     weigh = world()["mcp_world_weigh"]
-    with (
-        having_read([{"id": "1", "tool": None, "source": "a page"}]),
-        pytest.raises(Exception) as e,
-    ):
+    page = Taint(id="1", tool=None, source="a page")
+    with having_read([page]), pytest.raises(ApprovalRequiredError):
         call(weigh, what="owl")
-    assert "approve" in str(e.value)
     ask = world(permission="ask")["mcp_world_weigh"]
-    with pytest.raises(Exception, match="approve"):
+    with pytest.raises(ApprovalRequiredError):
         call(ask, what="owl")
 
 
