@@ -75,3 +75,4 @@ WorkflowReference = Annotated[
 FolderPath = Annotated[str, Field(min_length=1), BeforeValidator(_place_folder)]
 DatabaseUrl = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+:(//|$)"), BeforeValidator(_place_url)]
 StorageUrl = Annotated[str, BeforeValidator(_place_url), AfterValidator(_check_url)]
+FilePath = Annotated[str, Field(min_length=1), BeforeValidator(_place_folder)]

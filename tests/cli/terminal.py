@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-import pexpect  # type: ignore[import-untyped]
+import pexpect
 import pyte
 
 ROWS, COLUMNS = 60, 100

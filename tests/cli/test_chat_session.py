@@ -14,8 +14,8 @@ from nearfar.cli.chat.commands import as_markdown, obey
 from nearfar.cli.chat.screen import Screen, brief, clean
 from nearfar.cli.chat.session import Choices, Session
 from nearfar.errors import ModelNotFoundError, UsageError, WorkflowFailedError
-from nearfar.graphs.running import open_saver
 from nearfar.settings import Settings
+from nearfar.storage.checkpoints import open_saver
 from nearfar.testing import ScriptedChatModel
 
 started = asyncio.Event()

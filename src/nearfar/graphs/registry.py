@@ -6,8 +6,8 @@ that makes one of them, with no argument or with ``settings``.
 
 import difflib
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 
 from nearfar.errors import NearfarError, WorkflowError, WorkflowNotFoundError
-from nearfar.settings import Settings, resolve
+from nearfar.settings import NodeSettings, Settings, resolve
 
 from .loading import load, parse_place
+from .policies import with_policies
 
 ENTRY_POINT_GROUP = "nearfar.workflows"
 
@@ -29,6 +30,10 @@ BUILT_IN = {
     "code_review": "nearfar.graphs.code_review:build_code_review",
     "data_report": "nearfar.graphs.data_report:build_data_report",
     "research": "nearfar.graphs.research:build_research",
+    "approve": "nearfar.graphs.approve:build_approve",
+    "ask": "nearfar.graphs.ask:build_ask",
+    "extract": "nearfar.graphs.extract:build_extract",
+    "summarize": "nearfar.graphs.summarize:build_summarize",
 }
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
@@ -42,10 +47,16 @@ class Workflow:
     origin: str  # "settings", "built-in", "package", "file" or "module"
     reference: str
     fetch: Callable[[], Any]
+    nodes: Mapping[str, NodeSettings] = field(default_factory=dict)  # policies of its steps
 
     def graph(self, settings: Settings | None = None) -> Graph:
-        """Load it and compile it without a checkpointer. Raises WorkflowError."""
-        return _compiled(self._made(self.fetch(), settings))
+        """Load it and compile it without a checkpointer. Raises WorkflowError.
+
+        What the settings say about its steps is put on a copy. Raises ConfigurationError where
+        that does not fit the graph.
+        """
+        made = _compiled(self._made(self.fetch(), settings))
+        return with_policies(made, self.name, dict(self.nodes))
 
     def _made(self, value: Any, settings: Settings | None) -> Any:
         if isinstance(value, StateGraph | Pregel) or not callable(value):
@@ -119,8 +130,18 @@ def find(reference: str, settings: Settings | str | Path | None = None) -> Workf
     ``nearfar.workflows`` of installed packages. Raises WorkflowNotFoundError with near names.
     """
     chosen = resolve(settings)
-    if reference in chosen.workflows:
-        return _placed(reference, chosen.workflows[reference], "settings")
+    entry = chosen.workflows.get(reference)
+    if entry is None:
+        return _elsewhere(reference, chosen)
+    if isinstance(entry, str):
+        return _placed(reference, entry, "settings")
+    if entry.graph is not None:
+        return replace(_placed(reference, entry.graph, "settings"), nodes=entry.nodes)
+    return replace(_elsewhere(reference, chosen), nodes=entry.nodes)
+
+
+def _elsewhere(reference: str, chosen: Settings) -> Workflow:
+    """Not in the settings: built in, installed, or a place."""
     if reference in BUILT_IN:
         return _placed(reference, BUILT_IN[reference], "built-in")
     installed = _installed()

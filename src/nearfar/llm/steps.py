@@ -1,7 +1,7 @@
 """Steps of a graph that are written once and run both ways, sync and async.
 
 A step is a generator: it yields what takes time (``Reply``: ask a model; ``Work``: a function) and
-gets the outcome back. Written as coroutines alone, a graph could not be invoked without an event
+gets the outcome back, or what was raised. Written as coroutines alone, a graph could not be invoked without an event
 loop; written as functions alone, a cancelled run would go on in its thread until the model is done.
 """
 
@@ -87,20 +87,30 @@ def both_ways(name: str, step: Step) -> RunnableLambda[Any, Update]:
 
 def finish(steps: Steps) -> Any:
     """Take the steps one after the other; what the generator returns."""
-    outcome = None
     try:
+        wanted = next(steps)
         while True:
-            outcome = _wait(steps.send(outcome))
+            try:
+                outcome = _wait(wanted)
+            except Exception as error:  # noqa: BLE001  (the step's to handle)
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(outcome)
     except StopIteration as done:
         return done.value
 
 
 async def afinish(steps: Steps) -> Any:
     """As ``finish``, in an event loop."""
-    outcome = None
     try:
+        wanted = next(steps)
         while True:
-            outcome = await _await(steps.send(outcome))
+            try:
+                outcome = await _await(wanted)
+            except Exception as error:  # noqa: BLE001  (the step's to handle)
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(outcome)
     except StopIteration as done:
         return done.value
 

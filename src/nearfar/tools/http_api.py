@@ -20,7 +20,7 @@ from nearfar.errors import (
 from nearfar.settings import PermissionRule, Settings, resolve
 
 from .api_server import READING, ApiServer, Key
-from .base import Arguments, GuardedTool, Result, guarded
+from .base import Arguments, GuardedTool, Outside, Result, guarded
 from .net import GuardedClient, NetPolicy, Url, parse_url
 from .openapi import Operation, load, path_pattern, prepare, prepare_path
 from .openapi import operations as described
@@ -140,6 +140,7 @@ def http_api_tool(
         default="ask",
         effects=lambda method, **_: method not in READING,
         preview=preview,
+        outside=Outside(when=lambda method, **_: method not in READING),
     )
 
 
@@ -160,6 +161,7 @@ def _tool(operation: Operation, settings: Settings, server: ApiServer, name: str
         default="allow" if operation.method in READING else "ask",
         effects=operation.method not in READING,
         preview=lambda **given: server.preview(operation.method, prepare(operation, given)),
+        outside=None if operation.method in READING else Outside(),
     )
 
 

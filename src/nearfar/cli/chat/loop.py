@@ -12,8 +12,8 @@ from typing import Any
 from langgraph.types import Command, StateSnapshot
 
 from nearfar.errors import NearfarError
-from nearfar.graphs.running import open_saver
 from nearfar.settings import Settings
+from nearfar.storage.checkpoints import open_saver
 
 from .commands import obey
 from .lines import Lines

@@ -11,7 +11,7 @@ from langgraph.types import StateSnapshot
 from nearfar.agents.memory import Memory
 from nearfar.errors import NearfarError, WorkflowFailedError
 from nearfar.graphs.assistant import build_assistant
-from nearfar.graphs.running import Meter
+from nearfar.graphs.runtime.metering import Meter
 from nearfar.llm.money import spending_run
 from nearfar.settings import Settings
 

@@ -1,0 +1,1 @@
+"""Training data for the built-in chat model, made by rule: nothing is downloaded."""

@@ -1,0 +1,85 @@
+"""Chance, and the line between what is trained on and what is only evaluated on.
+
+Every pool of wordings, names and words is divided by hash into a side for training and a side for
+evaluation, which share no entry. Values that are made up (names, paths, numbers) belong to the side
+that their own hash says, so the two sides can never meet.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Sequence
+from typing import Generic, Literal, TypeVar
+
+Side = Literal["train", "eval"]
+T = TypeVar("T")
+
+_SHARE = 5  # one entry in five is for evaluation
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def side_of(text: str) -> Side:
+    """The side that a text belongs to, by its hash."""
+    return "eval" if _hash(text) % _SHARE == 0 else "train"
+
+
+class Pool(Generic[T]):
+    """Entries in two parts that share none; at least one entry in either."""
+
+    def __init__(self, entries: Sequence[T]) -> None:
+        ordered = sorted(dict.fromkeys(entries), key=lambda entry: _hash(repr(entry)))
+        held = max(1, len(ordered) // _SHARE)
+        self.eval, self.train = tuple(ordered[:held]), tuple(ordered[held:])
+
+    def side(self, side: Side) -> tuple[T, ...]:
+        return self.eval if side == "eval" else self.train
+
+
+class Draw:
+    """A source of choices for one side; equal seeds give equal choices.
+
+    ``wording`` may differ from ``side``: new values in wordings that were trained on.
+    """
+
+    def __init__(self, seed: int | str, side: Side, wording: Side | None = None) -> None:
+        self.random = random.Random(f"{seed}/{side}")
+        self.side: Side = side
+        self.wording: Side = wording or side
+
+    def value(self, pool: Pool[T]) -> T:
+        """A word or value of this side."""
+        return self.random.choice(pool.side(self.side))
+
+    def values(self, pool: Pool[T], count: int) -> list[T]:
+        """Different ones, as many as there are."""
+        entries = pool.side(self.side)
+        return self.random.sample(entries, min(count, len(entries)))
+
+    def phrase(self, pool: Pool[T]) -> T:
+        """A wording of this side."""
+        return self.random.choice(pool.side(self.wording))
+
+    def one(self, entries: Sequence[T]) -> T:
+        """Any of what both sides share: digits, kinds, forms."""
+        return self.random.choice(entries)
+
+    def weighted(self, entries: dict[T, float]) -> T:
+        return self.random.choices(list(entries), list(entries.values()))[0]
+
+    def chance(self, probability: float) -> bool:
+        return self.random.random() < probability
+
+    def between(self, low: int, high: int) -> int:
+        return self.random.randint(low, high)
+
+    def owned(self, make: Callable[[], str]) -> str:
+        """What ``make`` makes up, made again until it belongs to this side."""
+        while True:
+            made = make()
+            if side_of(made) == self.side:
+                return made
+
+    def shuffled(self, entries: Sequence[T]) -> list[T]:
+        return self.random.sample(list(entries), len(entries))

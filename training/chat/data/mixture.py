@@ -1,0 +1,38 @@
+"""How the kinds of examples are mixed, and how long they may be."""
+
+from collections.abc import Callable, Iterator
+
+from . import calling_items as calls
+from . import form_items as forms
+from . import reading_items as reading
+from .draw import Draw, Side
+from .items import Item
+
+_Make = Callable[[Draw], Item]
+
+# Shares by number of examples. ``candidates`` is what ask sends to a small model: single sentences.
+MIXTURE: dict[str, tuple[float, _Make]] = {
+    "call": (26, calls.one_call),
+    "parallel": (3, calls.parallel_calls),
+    "none": (8, calls.no_call),
+    "result": (9, calls.answered_call),
+    "chain": (9, calls.chained_calls),
+    "facts candidates": (12, lambda draw: reading.invented_facts(draw, 6, 0)),
+    "facts few": (6, lambda draw: reading.invented_facts(draw, 8)),
+    "facts many": (5, lambda draw: reading.invented_facts(draw, 48)),
+    "real candidates": (9, lambda draw: reading.real_passages(draw, 6, 0)),
+    "real few": (4, lambda draw: reading.real_passages(draw, 6)),
+    "real many": (4, lambda draw: reading.real_passages(draw, 24)),
+    "extract": (9, forms.extraction),
+    "key": (3, forms.key_sentence),
+    "parts": (4, forms.sub_questions),
+    "approve": (4, forms.approval),
+}
+
+
+def examples(seed: int | str, side: Side = "train") -> Iterator[Item]:
+    """Without end; equal seeds give equal examples (with equal versions of Python's library)."""
+    draw = Draw(seed, side)
+    shares = {name: share for name, (share, _) in MIXTURE.items()}
+    while True:
+        yield MIXTURE[draw.weighted(shares)][1](draw)

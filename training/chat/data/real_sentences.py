@@ -1,0 +1,58 @@
+"""Sentences that people wrote: docstrings of Python's standard library, divided by module."""
+
+import ast
+import re
+import sysconfig
+from functools import lru_cache
+from pathlib import Path
+
+from .draw import Side, side_of
+
+_SENTENCE = re.compile(r"(?<=[.!])\s+(?=[A-Z])")
+_PLAIN = re.compile(r"[A-Z][^|{}<>]*[a-z)][.]")
+WORD = re.compile(r"[A-Za-z][a-z]{3,}")
+_COMMON = frozenset(
+    """this that with from have will when then they them there their what which where been were
+    than only also into some such used uses using each must should would could other more most
+    else very just like does done make made over under same both many much time case given return
+    returns method function class object none true false value values argument arguments""".split()
+)
+
+
+@lru_cache
+def passages(side: Side, held_out: frozenset[str] = frozenset()) -> tuple[tuple[str, ...], ...]:
+    """Paragraphs of docstrings, each as its sentences; ``held_out`` sentences are left out."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    found: dict[tuple[str, ...], None] = {}
+    for file in sorted(folder.rglob("*.py")):
+        name = file.relative_to(folder).as_posix()
+        skipped = ("test", "site-packages", "idlelib", "lib2to3", "ensurepip", "turtledemo")
+        if any(part in name for part in skipped) or side_of(name.split("/")[0]) != side:
+            continue
+        for paragraph in _paragraphs(file):
+            kept = tuple(s for s in paragraph if s not in held_out)
+            if kept:
+                found[kept] = None
+    return tuple(found)
+
+
+def _paragraphs(file: Path) -> list[tuple[str, ...]]:
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):
+        return []
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
+            flat = " ".join(paragraph.split())
+            good = [s for s in _SENTENCE.split(flat) if _PLAIN.fullmatch(s) and 25 < len(s) < 260]
+            if good:
+                found.append(tuple(good[:6]))
+    return found
+
+
+def content(sentence: str) -> list[str]:
+    """The words of a sentence that carry its meaning, in order."""
+    return [w for w in dict.fromkeys(WORD.findall(sentence)) if w.lower() not in _COMMON]

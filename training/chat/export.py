@@ -1,0 +1,119 @@
+"""A checkpoint as a folder that onnxruntime-genai loads, with all that Nearfar wants beside it.
+
+    python training/chat/export.py --checkpoint /tmp/run/checkpoint.pt --out /tmp/nearfar-small
+
+int8 weights for the CPU; about 6 MB. The folder gets versions.json (what it was made with) and
+SHA256SUMS.
+"""
+
+import argparse
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from network import Network, Shape
+from text_side import ASSET, HERE
+
+# Which ids the older engine refuses to find in the configuration.
+_REFUSED = ("bot_token_id", "eot_token_id", "bor_token_id", "eor_token_id")
+_TEXTS = ("chat_template.jinja", "nearfar.json", "tokenizer.json", "tokenizer_config.json")
+_MADE_WITH = ("torch", "transformers", "tokenizers", "onnx", "onnx-ir", "onnxruntime-genai")
+END, PAD = 2, 0
+
+
+def load(checkpoint: Path) -> tuple[Network, dict[str, Any]]:
+    """The network of a checkpoint, and how it was trained."""
+    state = torch.load(checkpoint, weights_only=True)
+    network = Network(Shape(**state["shape"]))
+    weights = {key: value.float() for key, value in state["network"].items()}
+    network.load_state_dict(weights)
+    return network, {key: state[key] for key in ("steps", "tokens", "shape")}
+
+
+def as_transformers(network: Network, folder: Path, asset: Path) -> None:
+    """The files that transformers reads: configuration, weights, tokenizer."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(**network.shape.config(), eos_token_id=END, pad_token_id=PAD)
+    config.bos_token_id = None
+    model = Qwen2ForCausalLM(config)
+    missing, unexpected = model.load_state_dict(network.state_dict(), strict=False)
+    if unexpected or set(missing) - {"lm_head.weight"}:
+        raise SystemExit(f"The network does not fit Qwen2: {missing} {unexpected}")
+    model.tie_weights()
+    model.float().save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(asset / name, folder / name)
+
+
+def build(source: Path, out: Path, precision: str) -> None:
+    """Run onnxruntime-genai's builder."""
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-m", "onnxruntime_genai.models.builder"]
+        command += ["-i", str(source), "-o", str(out), "-p", precision, "-e", "cpu", "-c", cache]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"The builder failed:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
+
+
+def finish(out: Path, trained: dict[str, Any], asset: Path) -> None:
+    """Mend the configuration; add the texts, the licence, the versions and the checksums."""
+    file = out / "genai_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    for name in _REFUSED:
+        config["model"].pop(name, None)
+    config["model"].update({"bos_token_id": PAD, "eos_token_id": END, "pad_token_id": PAD})
+    config["search"].update({"do_sample": False, "temperature": 1.0, "top_k": 50, "top_p": 1.0})
+    file.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    kept = {"genai_config.json", "model.onnx", "model.onnx.data"}
+    for other in out.iterdir():
+        if other.name not in kept:
+            other.unlink()
+    for name in _TEXTS:
+        own = asset / name
+        shutil.copy(own if own.exists() else ASSET / name, out / name)
+    if (ASSET / "README.md").exists():
+        shutil.copy(ASSET / "README.md", out / "README.md")
+    for name in ("LICENSE", "NOTICE"):
+        shutil.copy(HERE / "licence" / name, out / name)
+    made = {"python": platform.python_version(), **{name: version(name) for name in _MADE_WITH}}
+    facts = {"made_with": made, "trained": trained}
+    (out / "versions.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    files = sorted(path for path in out.iterdir() if path.name != "SHA256SUMS")
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    (out / "SHA256SUMS").write_text("".join(sums), encoding="utf-8", newline="\n")
+
+
+def export(checkpoint: Path, out: Path, precision: str = "int8", asset: Path = ASSET) -> None:
+    """The whole way from a checkpoint to a folder; ``asset`` has the tokenizer."""
+    network, trained = load(checkpoint)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        as_transformers(network, Path(folder), asset)
+        build(Path(folder), out, precision)
+    finish(out, trained, asset)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--precision", default="int8", choices=["int8", "int4", "fp32"])
+    parser.add_argument("--asset", type=Path, default=ASSET, help="where tokenizer.json is")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    export(given.checkpoint, given.out, given.precision, given.asset)
+    size = sum(file.stat().st_size for file in given.out.iterdir())
+    print(f"{given.out}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""Train the chat model on packed shards; stops and goes on at any time.
+
+    python training/chat/train.py --data /tmp/chat --out /tmp/run --plan 256:6 512:10 1024:6
+    python training/chat/train.py ... --decay 3000000     # from the checkpoint down to rate 0
+
+The rate is warmed up, held, and falls linearly over the tokens of ``--decay``: without it the run
+ends at the full rate, and its checkpoint can be trained on. The plan names row lengths and millions
+of tokens for each; the same seed and plan give the same weights on the same machine.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from network import Network, Shape
+from optimizer import Optimizer
+from torch import Tensor
+
+LIGHT = 0.1  # weight of tokens that are not part of a reply
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be chosen for a run; kept with the checkpoint."""
+
+    seed: int = 1
+    part: int = 2048  # tokens that go through the network at once
+    parts: int = 2  # of these for one step
+    scored: float = 0.3  # share of the tokens whose loss is computed
+    warmup: int = 100  # steps
+    muon_rate: float = 0.02
+    adam_rate: float = 0.003
+
+
+def batches(
+    folder: Path, length: int, shards: list[int], rows: int, seed: int
+) -> Iterator[dict[str, Tensor]]:
+    """Parts of ``rows`` rows, in an order that the seed decides."""
+    for number in shards:
+        held = np.load(folder / f"{length}-{number:04}.npz")
+        order = np.random.default_rng([seed, length, number]).permutation(len(held["ids"]))
+        arrays = {key: torch.from_numpy(held[key].astype(np.int64)) for key in held.files}
+        for start in range(0, len(order) - rows + 1, rows):
+            chosen = torch.from_numpy(order[start : start + rows])
+            yield {key: value[chosen] for key, value in arrays.items()}
+
+
+def scored(part: dict[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
+    """The places whose next token is scored: replies first, then any others, always as many."""
+    documents, full, ids = part["documents"], part["full"], part["ids"]
+    follows = torch.zeros_like(full)
+    follows[:, :-1] = (documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] > 0)
+    learned = torch.zeros_like(full)
+    learned[:, :-1] = full[:, 1:]
+    weight = (follows * (learned + LIGHT * (1 - learned))).flatten().float()
+    chance = torch.rand(weight.shape, generator=generator) + 2.0 * (weight > 0.5) + (weight > 0)
+    chosen = chance.topk(int(share * len(weight))).indices.sort().values
+    targets = torch.zeros_like(ids)
+    targets[:, :-1] = ids[:, 1:]
+    return {"chosen": chosen, "targets": targets.flatten()[chosen], "weights": weight[chosen]}
+
+
+def places(documents: Tensor) -> Tensor:
+    """Where each token stands in its own document."""
+    count = torch.arange(documents.shape[1]).expand_as(documents)
+    first = torch.ones_like(documents, dtype=torch.bool)
+    first[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return count - torch.where(first, count, 0).cummax(1).values
+
+
+class Run:
+    """A network, its optimiser, and how far it has come."""
+
+    def __init__(self, settings: Settings, shape: Shape, out: Path) -> None:
+        self.settings, self.shape, self.out = settings, shape, out
+        self.network = Network(shape)
+        self.network.start(settings.seed)
+        self.optimizer = Optimizer(self.network, settings.muon_rate, settings.adam_rate)
+        self.steps = self.tokens = 0
+        self.used: dict[str, int] = {}  # shards of each length that are behind us
+        out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def file(self) -> Path:
+        return self.out / "checkpoint.pt"
+
+    def save(self, name: str = "checkpoint.pt") -> None:
+        facts = {"steps": self.steps, "tokens": self.tokens, "used": self.used}
+        state = {
+            "shape": self.shape.as_dict(),
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state(),
+            **facts,
+        }
+        temporary = self.out / (name + ".part")
+        torch.save(state, temporary)
+        temporary.replace(self.out / name)
+
+    def load(self, file: Path) -> None:
+        state = torch.load(file, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        if "optimizer" in state:
+            self.optimizer.load(state["optimizer"])
+        self.steps, self.tokens, self.used = state["steps"], state["tokens"], state["used"]
+
+    def step(
+        self, parts: list[dict[str, Tensor]], share: float, generator: torch.Generator
+    ) -> dict[str, float]:
+        losses: list[Tensor] = []
+        weights: list[Tensor] = []
+        for part in parts:
+            score = scored(part, self.settings.scored, generator)
+            inputs = (part["ids"], part["documents"], places(part["documents"]))
+            loss, each = self.network.loss(
+                inputs, score["chosen"], score["targets"], score["weights"], torch.bfloat16
+            )
+            (loss / len(parts)).backward()
+            losses.append(each)
+            weights.append(score["weights"])
+            self.tokens += part["ids"].numel()
+        warm = min(1.0, (self.steps + 1) / self.settings.warmup)
+        self.optimizer.step(share * warm)
+        self.network.zero_grad()
+        self.steps += 1
+        every, full = torch.cat(losses), torch.cat(weights) > 0.5
+        rest = (~full) & (torch.cat(weights) > 0)
+        return {"reply": every[full].mean().item(), "rest": every[rest].mean().item()}
+
+
+def train(
+    run: Run,
+    data: Path,
+    plan: list[tuple[int, float]],
+    decay: int,
+    *,
+    every: float,
+    report: int = 25,
+) -> None:
+    """Go through the plan; ``decay`` tokens at its end (0: none) are those in which the rate falls."""
+    s = run.settings
+    whole = sum(int(millions * 1e6) for _, millions in plan)
+    clock = Clock(whole, run.tokens, report)
+    shown: list[dict[str, float]] = []
+    for length, millions in plan:
+        end = run.tokens + int(millions * 1e6)
+        rows = s.part // length
+        while run.tokens < end:
+            number = run.used.get(str(length), 0)
+            if not (data / f"{length}-{number:04}.npz").exists():
+                raise SystemExit(f"There is no shard {length}-{number:04}: make it with pack.py.")
+            generator = torch.Generator().manual_seed(s.seed * 1_000_003 + length * 1009 + number)
+            source = batches(data, length, [number], rows, s.seed)
+            run.used[str(length)] = (
+                number + 1
+            )  # a run that is stopped leaves the rest of a shard out
+            while run.tokens < end:
+                parts = [part for _, part in zip(range(s.parts), source, strict=False)]
+                if len(parts) < s.parts:
+                    break
+                left = whole - (run.tokens - clock.start)
+                share = min(1.0, max(0.02, left / decay)) if decay else 1.0
+                shown.append(run.step(parts, share, generator))
+                if run.steps % clock.report == 0:
+                    _report(run, shown, length, share, clock)
+                    shown = []
+                if time.time() - clock.kept > every:
+                    run.save()
+                    clock.kept = time.time()
+    run.save()
+
+
+@dataclass
+class Clock:
+    """Since when this sitting trains, and how many tokens it is to see."""
+
+    whole: int
+    start: int
+    report: int  # steps from one line of the log to the next
+    began: float = field(default_factory=time.time)
+    kept: float = field(default_factory=time.time)
+
+
+def _report(
+    run: Run, shown: list[dict[str, float]], length: int, share: float, clock: Clock
+) -> None:
+    began, start, whole = clock.began, clock.start, clock.whole
+    speed = (run.tokens - start) / (time.time() - began)
+    facts: dict[str, Any] = {
+        "step": run.steps,
+        "tokens": run.tokens,
+        "length": length,
+        **{key: round(sum(s[key] for s in shown) / len(shown), 4) for key in shown[0]},
+        "rate": round(share, 3),
+        "tokens/s": round(speed),
+        "minutes left": round((whole - (run.tokens - start)) / speed / 60, 1),
+    }
+    line = json.dumps(facts)
+    print(line, flush=True)
+    with (run.out / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(line + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--plan", nargs="+", required=True, help="LENGTH:MILLIONS of tokens, in order"
+    )
+    parser.add_argument(
+        "--decay", type=float, default=0, help="tokens at the end with a falling rate"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--hidden", type=int, default=704)
+    parser.add_argument("--parts", type=int, default=2, help="parts of 2,048 tokens for one step")
+    parser.add_argument("--resume", type=Path, help="a checkpoint, else the one in --out")
+    parser.add_argument("--save-every", type=float, default=600, help="seconds")
+    parser.add_argument("--report", type=int, default=25, help="steps between lines of the log")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    heads = given.width // 32
+    shape = Shape(
+        width=given.width,
+        layers=given.layers,
+        hidden=given.hidden,
+        heads=heads,
+        kv_heads=heads // 2,
+    )
+    run = Run(Settings(seed=given.seed, parts=given.parts), shape, given.out)
+    resume = given.resume or (run.file if run.file.exists() else None)
+    if resume:
+        run.load(resume)
+    size = sum(weight.numel() for weight in run.network.parameters())
+    print(f"{size / 1e6:.2f} M parameters, {run.tokens / 1e6:.2f} M tokens behind it", flush=True)
+    plan = [
+        (int(length), float(millions)) for length, millions in (p.split(":") for p in given.plan)
+    ]
+    train(run, given.data, plan, int(given.decay), every=given.save_every, report=given.report)
+
+
+if __name__ == "__main__":
+    main()
