@@ -21,7 +21,8 @@ from nearfar.settings import McpServerSettings, Settings
 
 from ._mcp_approved import approve, digest, unapproved
 from ._mcp_connection import Connection, connections
-from .base import Arguments, GuardedTool, Result, guarded
+from ._mcp_connection import require_mcp as require_mcp
+from .base import Arguments, GuardedTool, Outside, Result, guarded
 from .spotlight import visible
 from .taint import UNTRUSTED
 
@@ -163,10 +164,17 @@ def _tool(
         args=arguments,
         body=call,
         default=own.permission,
+        outside=None if _repeatable(tool) else Outside(),
     )
     if not own.trusted:
         made.metadata = {UNTRUSTED: source}
     return made
+
+
+def _repeatable(tool: "Tool") -> bool:
+    """Whether a durable run may call it again where it does not know if it was called."""
+    hints = tool.annotations
+    return bool(hints and (hints.read_only_hint or hints.idempotent_hint))
 
 
 def _description(tool: "Tool", source: str, *, trusted: bool) -> str:
@@ -202,7 +210,7 @@ def _arguments(name: str, schema: Mapping[str, Any]) -> tuple[type[Arguments], d
     """The pydantic model of a tool, and for its fields what the server calls them."""
     if len(json.dumps(schema)) > _MAX_SCHEMA:
         raise ValueError(f"the schema of its arguments has more than {_MAX_SCHEMA:,} characters")
-    root = _plain(schema, schema, _MAX_REFERENCES)
+    root = inlined(schema)
     required = set(root.get("required") or ())
     fields: dict[str, Any] = {}
     originals: dict[str, str] = {}
@@ -241,6 +249,15 @@ def _field(schema: Any, *, required: bool) -> Any:
 
     kind = Annotated[Any, AfterValidator(check), WithJsonSchema(shown)]
     return (kind, Field(...) if required else Field(default=None))
+
+
+def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON schema without references, and with the descriptions in it cut.
+
+    One that refers to itself takes anything below the sixth round.
+    """
+    made: dict[str, Any] = _plain(schema, schema, _MAX_REFERENCES)
+    return made
 
 
 def _plain(part: Any, root: Mapping[str, Any], depth: int) -> Any:
