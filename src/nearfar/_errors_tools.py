@@ -60,6 +60,21 @@ class ToolFailedError(ToolError):
     code = "NF-607"
 
 
+class McpServerError(ToolError):
+    """An MCP server that cannot be started or reached, or that ended; data: ``server``."""
+
+    code = "NF-608"
+    default_remedy = "Check its entry under mcp.servers, and whether its program runs by itself."
+
+
+class McpToolsChangedError(ToolError):
+    """An MCP server describes tools otherwise than when they were approved; data: ``server``, ``tools``."""
+
+    code = "NF-609"
+    exit_code = 2
+    default_remedy = "`nearfar tools list` shows them; `nearfar tools approve SERVER` accepts them."
+
+
 class UrlRefusedError(ToolError):
     """A URL that untrusted requests must not go to; data: ``reason``, ``host``, ``kind``."""
 

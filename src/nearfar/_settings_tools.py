@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from ._settings_places import DatabaseUrl, FolderPath
 from ._settings_section import Section
@@ -116,3 +116,54 @@ class ToolSettings(Section):
     """What the tools `web_fetch` and `web_scrape` may reach."""
     apis: dict[str, ApiSettings] = Field(default={})
     """HTTP APIs by name, whose operations become tools."""
+
+
+class McpServerSettings(Section):
+    """An MCP server whose tools agents can call."""
+
+    command: Annotated[str, Field(min_length=1)] | None = None
+    """The program that is started, and spoken with over its standard input and output."""
+    args: list[str] = Field(default=[])
+    """Its arguments."""
+    env: Annotated[dict[str, str], Field(repr=False)] = Field(default={})
+    """What its environment has besides PATH and the like; `keyring:SERVICE/NAME` is looked up."""
+    folder: FolderPath | None = None
+    """The folder that it runs in."""
+    url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """The address of a server that runs already (streamable HTTP)."""
+    headers: Annotated[dict[str, str], Field(repr=False)] = Field(default={})
+    """Headers of each request; `keyring:SERVICE/NAME` is looked up."""
+    tools: list[Annotated[str, Field(min_length=1)]] | None = None
+    """Names of those of its tools that are used; `*` and `?` stand for any characters; unset: all."""
+    permission: Permission = "ask"
+    """What holds for its tools where no rule of `tools.permissions` fits."""
+    trusted: bool = False
+    """Whether what it says about its tools is taken like words of yours; results never are."""
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that one call may take; unset: as for other tools."""
+    connect_s: Annotated[float, Field(gt=0)] = 30
+    """Seconds that starting or reaching it may take."""
+
+    @model_validator(mode="after")
+    def _check_way(self) -> Self:
+        if (self.command is None) == (self.url is None):
+            raise ValueError("an MCP server needs either command or url")
+        if self.url is None and self.headers:
+            raise ValueError("headers are for servers with a url")
+        if self.command is None and (self.args or self.env or self.folder):
+            raise ValueError("args, env and folder are for servers with a command")
+        return self
+
+
+McpServerName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,23}$")]
+
+
+class McpSettings(Section):
+    """The Model Context Protocol: servers that agents use, and `nearfar mcp`."""
+
+    servers: dict[McpServerName, McpServerSettings] = Field(default={})
+    """Servers by name; their tools are called `mcp_NAME_TOOL`."""
+    token: SecretStr | None = None
+    """What clients of `nearfar mcp --http` must send as bearer token; unset: nothing."""
+    hosts: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
+    """Names by which clients may address `nearfar mcp --http`, besides this machine's loopback ones."""

@@ -103,6 +103,8 @@ programs: sizes, names, paths; never a secret and never the user's text).
         ├── ToolLimitError                    NF-605  1     too large, too long, too many
         ├── ToolRefusedError                  NF-606  1     outside of what the tool may touch
         ├── ToolFailedError                   NF-607  1
+        ├── McpServerError                    NF-608  1     an MCP server that is not there
+        ├── McpToolsChangedError              NF-609  2     it describes its tools otherwise now
         ├── UrlRefusedError                   NF-620  1     an address that must not be fetched
         ├── FetchError                        NF-621  1     a server that did not answer well
         └── ApiDescriptionError               NF-622  2     an OpenAPI file that cannot be used
@@ -195,6 +197,8 @@ from ._errors_tools import (
     ApiDescriptionError,
     ApprovalRequiredError,
     FetchError,
+    McpServerError,
+    McpToolsChangedError,
     ToolDeniedError,
     ToolError,
     ToolFailedError,
@@ -276,6 +280,8 @@ __all__ = [
     "InvalidParameterError",
     "LeaseLostError",
     "LockedError",
+    "McpServerError",
+    "McpToolsChangedError",
     "MetadataError",
     "MissingPackageError",
     "MissingVariableError",

@@ -45,6 +45,8 @@ from ._settings_tools import (
     AuditSettings,
     DocumentsToolSettings,
     FilesToolSettings,
+    McpServerSettings,
+    McpSettings,
     Permission,
     PermissionRule,
     SqlToolSettings,
@@ -72,6 +74,8 @@ __all__ = [
     "Loaded",
     "LocalOptions",
     "LogSettings",
+    "McpServerSettings",
+    "McpSettings",
     "ModelProfile",
     "ModelSettings",
     "NodeSettings",
@@ -277,6 +281,8 @@ class Settings(_Section):
     """Workflows by name: `package.module:graph`, `./file.py:graph` or a crew, `./crew.yaml`; or a section."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
+    mcp: McpSettings = McpSettings()
+    """The Model Context Protocol: servers that agents use, and `nearfar mcp`."""
     prompts: PromptSettings = PromptSettings()
     """Templates of prompts."""
     assistant: AssistantSettings = AssistantSettings()

@@ -100,7 +100,7 @@ def create_assistant(
 
 
 def default_tools(settings: Settings) -> list[str]:
-    """The tools that can do something with what is configured here, and need no network."""
+    """The tools that can do something with what is configured here."""
     from nearfar.retrieval import Index
 
     known = settings.tools
@@ -111,6 +111,8 @@ def default_tools(settings: Settings) -> list[str]:
         names.append("files")
     if known.sql.databases:
         names.append("sql")
+    if settings.mcp.servers:
+        names.append("mcp")
     return names
 
 

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "receipts": ("nearfar.cli.receipts", "Show what routers decided, and decide it once more."),
     "costs": ("nearfar.cli.costs", "Show what was used and spent, and where the budgets stand."),
     "cache": ("nearfar.cli.cache", "Show and clear the answers that routers keep."),
+    "mcp": ("nearfar.cli.mcp", "Serve workflows and tools over the Model Context Protocol."),
     "tools": ("nearfar.cli.tools", "Show what agents can call, and what they may do with it."),
     "crew": ("nearfar.cli.crew", "Check and draw crews; run one with `nearfar run CREW.yaml`."),
     "prompts": ("nearfar.cli.prompts", "Show, fill in and check the templates of prompts."),

@@ -1,4 +1,4 @@
-"""`nearfar tools list`."""
+"""`nearfar tools list` and `nearfar tools approve`."""
 
 import sys
 from typing import Annotated
@@ -33,3 +33,18 @@ def list_(
         sys.stdout.write(f"{row['name']:<{width}}  {state}\n")
         if row["ready"]:
             sys.stdout.write(f"{'':<{width}}  {row['description'].splitlines()[0]}\n")
+
+
+@app.command("approve")
+def approve(
+    server: Annotated[str, typer.Argument(help="The server's name under mcp.servers.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Accept what an MCP server says about its tools now."""
+    from nearfar.tools.mcp import approve_tools
+
+    names = approve_tools(server, settings())
+    if as_json:
+        emit_json({"server": server, "tools": names})
+        return
+    sys.stdout.write("".join(f"{name}\n" for name in names))

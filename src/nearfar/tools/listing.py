@@ -20,7 +20,21 @@ def list_tools(settings: Settings) -> list[dict[str, Any]]:
         rows += [_ready(one) for one in made]
         if not made:
             rows.append(_row(name, problem="Nothing is configured for it."))
+    for server in settings.mcp.servers:
+        rows += _of_server(server, settings)
     return rows
+
+
+def _of_server(server: str, settings: Settings) -> list[dict[str, Any]]:
+    from .mcp import changed_tools
+
+    try:
+        made = tools([f"mcp:{server}"], settings)
+        changed = changed_tools(server, settings)
+    except NearfarError as error:
+        return [_row(f"mcp:{server}", problem=f"{error.message} {error.remedy}".strip())]
+    told = f"Its description has changed: `nearfar tools approve {server}` accepts it."
+    return [*map(_ready, made), *(_row(name, problem=told) for name in changed)]
 
 
 def _row(name: str, *, problem: str | None) -> dict[str, Any]:

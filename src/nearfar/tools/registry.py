@@ -57,7 +57,11 @@ def tool(name: str, settings: Settings | str | Path | None = None, **options: An
 
 
 def tools(names: Sequence[str], settings: Settings | str | Path | None = None) -> list["BaseTool"]:
-    """The tools of these names, in order, each once; ``files`` stands for all of ``files_*``."""
+    """The tools of these names, in order, each once.
+
+    ``files`` stands for all of ``files_*``; ``mcp`` for those of all servers under ``mcp.servers``,
+    ``mcp:NAME`` for those of one.
+    """
     resolved = resolve(settings)
     found: dict[str, BaseTool] = {}
     for name in names:
@@ -69,6 +73,8 @@ def tools(names: Sequence[str], settings: Settings | str | Path | None = None) -
 def _make(
     name: str, settings: Settings | str | Path | None, options: dict[str, Any]
 ) -> list["BaseTool"]:
+    if name == "mcp" or name.startswith(("mcp_", "mcp:")):
+        return _of_servers(name, settings, options)
     if name not in TOOLS and name not in GROUPS:
         raise ToolNotFoundError(
             f"There is no tool '{name}'.", data={"name": name, "known": names()}
@@ -86,6 +92,16 @@ def _make(
             raise UsageError(f"The tool '{one}' has no such option: {error}.") from error
         made += result if isinstance(result, list) else [result]
     return made
+
+
+def _of_servers(
+    name: str, settings: Settings | str | Path | None, options: dict[str, Any]
+) -> list["BaseTool"]:
+    from .mcp import named_mcp_tools
+
+    if rest := sorted(set(options) - set(_LIMITS)):
+        raise UsageError(f"The tools of MCP servers have no option {rest[0]!r}.")
+    return list(named_mcp_tools(name, _with_limits(resolve(settings), options)))
 
 
 def _with_limits(settings: Settings, options: dict[str, Any]) -> Settings:

@@ -28,6 +28,11 @@ def mark_as_data(text: str, source: str) -> str:
     return f"<<<data {number}: {_one_line(source)}. {NOTE}>>>\n{body}<<<end of data {number}>>>"
 
 
+def visible(text: str) -> str:
+    """``text`` without characters that a model reads and nobody sees."""
+    return _UNSEEN.sub("", text)
+
+
 def _number_not_in(text: str) -> str:
     while (number := secrets.token_hex(6)) in text:
         continue

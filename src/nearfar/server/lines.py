@@ -1,0 +1,48 @@
+"""Lines of standard input, without holding up a program that is stopped."""
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+
+_CHUNK = 65_536
+
+
+class StandardInput:
+    """Iterates over its lines as text. May be made once in a process, in its event loop.
+
+    A thread that waits for input cannot be stopped, so it is one that nobody waits for. What the
+    program starts finds no input: it is not theirs to read.
+    """
+
+    def __init__(self) -> None:
+        self._lines: asyncio.Queue[str | None] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
+        own = os.dup(0)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        threading.Thread(target=self._read, args=(own,), name="nearfar-input", daemon=True).start()
+
+    def __aiter__(self) -> "StandardInput":
+        return self
+
+    async def __anext__(self) -> str:
+        line = await self._lines.get()
+        if line is None:
+            raise StopAsyncIteration
+        return line
+
+    def _read(self, own: int) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            rest = b""
+            while chunk := os.read(own, _CHUNK):
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    self._put(line.decode("utf-8", errors="replace"))
+            if rest:
+                self._put(rest.decode("utf-8", errors="replace"))
+            self._put(None)
+
+    def _put(self, line: str | None) -> None:
+        self._loop.call_soon_threadsafe(self._lines.put_nowait, line)
