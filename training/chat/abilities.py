@@ -157,6 +157,15 @@ async def extraction(model: Any, item: Item) -> Asked:
     return Asked(item, [str(said)], {"extract": same_arguments(said, item.check["answer"])})
 
 
+async def picked(model: Any, item: Item) -> Asked:
+    """One of the numbered sentences, as the workflow ``summarize`` has one picked."""
+    from nearfar.llm.local.grammar import quote_grammar
+
+    grammar = quote_grammar(list(enumerate(_passages(item), 1)), max_quotes=1)
+    text = str((await model.ainvoke(messages_of(item), grammar=grammar)).text).strip()
+    return Asked(item, [text], {"key, picked": text == item.reply})
+
+
 async def exact(model: Any, item: Item) -> Asked:
     """The whole reply is as it should be."""
     text = str((await model.ainvoke(messages_of(item))).text).strip()
@@ -200,6 +209,7 @@ ABILITIES: dict[str, tuple[Callable[[str, int], Iterator[Item]], Ask, float]] = 
     "real passages": (_made(lambda draw: reading.real_passages(draw, 16)), passages, 1.4),
     "extraction": (_made(forms.extraction), extraction, 1),
     "key sentences": (_made(forms.key_sentence), exact, 1),
+    "key sentences picked": (_made(forms.listed_key_sentence), picked, 1),
     "sub-questions": (_made(forms.sub_questions), sub_questions, 1),
     "approval": (_made(forms.approval), exact, 1),
 }
@@ -230,6 +240,7 @@ ROWS: list[tuple[str, str, float | None]] = [
     ("questions, free", "- freely", None),
     ("extract", "extraction by schema, all fields exact, absent ones null", 0.85),
     ("key", "key sentence of a text", 0.80),
+    ("key, picked", "- picked from numbered sentences, as the workflow summarize does", None),
     ("parts", "two to four sub-questions of a request", 0.80),
     ("approve", "approve or revise by a stated rule", 0.90),
 ]

@@ -7,7 +7,7 @@ from . import values
 from .draw import Draw, Pool
 from .items import Item, calling, saying, system, tool_result, user
 from .labels import LABELS
-from .ordinary import ORDINARY
+from .ordinary import ORDINARY, OWN
 from .requests import by_name, clause, polished, request
 from .toolkit import Argument, Tool, invented_tool, nonsense_tool
 from .vocabulary import ADJECTIVES, NOUNS, SUBJECTS
@@ -129,6 +129,16 @@ def one_call(draw: Draw) -> Item:
         messages += [user(_filled(draw, draw.phrase(_GREETINGS))), saying(GREETING)]
     messages.append(user(scene.text))
     return Item("call", messages, [scene.call], _definitions(tools), {"calls": [scene.call]})
+
+
+def own_call(draw: Draw) -> Item:
+    """One of Nearfar's own tools, alone or with others; only for training."""
+    row = draw.one(OWN)
+    tool, given = row.tool(draw), row.values(draw)
+    call = {"name": tool.name, "arguments": given}
+    messages = [*maybe_system(draw), user(row.request(draw, given))]
+    tools = with_others(draw, tool, draw.one([1, 1, 5]))
+    return Item("call", messages, [call], _definitions(tools), {"calls": [call]})
 
 
 def parallel_calls(draw: Draw) -> Item:

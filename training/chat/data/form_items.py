@@ -6,8 +6,8 @@ from typing import Any
 
 from . import values
 from .draw import Draw, Pool
-from .facts import attributes_of, fact, thing
-from .items import Item, system, user
+from .facts import attributes_of, capital, fact, thing
+from .items import Item, asked, system, user
 from .labels import LABELS
 from .toolkit import Argument
 from .vocabulary import ADJECTIVES, NOUNS, VERBS
@@ -104,6 +104,7 @@ _SUPPORT = Pool([
     "{X} was {a} at first.", "A report on {x} has {q} pages.", "Later {x} was moved to {c}.",
     "Of {x} there are {q} pictures.", "{P} never forgot {x}.",
 ])  # fmt: skip
+_SENTENCES = re.compile(r"(?<=[.]) (?=[A-Z])")
 _SUCCEEDS = [
     "was a success",
     "failed",
@@ -149,6 +150,20 @@ def key_sentence(draw: Draw) -> Item:
     text = " ".join(sentences)
     messages = [system(draw.phrase(_SUM_UP)), user(text)]
     return Item("key", messages, _cap(key), check={"reply": _cap(key)})
+
+
+WHAT_MATTERS = "What is the text about, and what matters most?"
+
+
+def listed_key_sentence(draw: Draw) -> Item:
+    """The same as numbered sentences and a question, as the workflow ``summarize`` asks."""
+    while True:
+        item = key_sentence(draw)
+        sentences = [capital(s) for s in _SENTENCES.split(str(item.messages[-1]["content"]))]
+        if item.reply in sentences:  # else a value looked like the end of a sentence
+            break
+    number = sentences.index(str(item.reply)) + 1
+    return asked(sentences, WHAT_MATTERS, f"{item.reply} [{number}]", "listed key")
 
 
 _SPLIT = Pool([

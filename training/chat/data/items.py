@@ -43,3 +43,10 @@ def calling(calls: list[dict[str, Any]]) -> dict[str, Any]:
 
 def saying(content: str) -> dict[str, Any]:
     return {"role": "assistant", "content": content}
+
+
+def asked(passages: list[str], question: str, answer: str, kind: str) -> Item:
+    """As ``nearfar ask`` sends it; ``answer`` is a sentence with its number, or the refusal."""
+    listed = "\n".join(f"[{n}] {passage}" for n, passage in enumerate(passages, 1))
+    messages = [system(SYSTEM_ASK), user(f"{listed}\n\nQuestion: {question}")]
+    return Item(kind, messages, answer, check={"reply": answer})

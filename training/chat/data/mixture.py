@@ -13,6 +13,7 @@ _Make = Callable[[Draw], Item]
 # Shares by number of examples. ``candidates`` is what ask sends to a small model: single sentences.
 MIXTURE: dict[str, tuple[float, _Make]] = {
     "call": (26, calls.one_call),
+    "own call": (3, calls.own_call),
     "parallel": (3, calls.parallel_calls),
     "none": (8, calls.no_call),
     "result": (9, calls.answered_call),
@@ -25,6 +26,7 @@ MIXTURE: dict[str, tuple[float, _Make]] = {
     "real many": (4, lambda draw: reading.real_passages(draw, 24)),
     "extract": (9, forms.extraction),
     "key": (3, forms.key_sentence),
+    "listed key": (3, forms.listed_key_sentence),
     "parts": (4, forms.sub_questions),
     "approve": (4, forms.approval),
 }

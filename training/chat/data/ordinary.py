@@ -4,6 +4,7 @@ from typing import Any
 
 from . import values
 from .draw import Draw, Pool
+from .facts import attributes_of, fact, thing
 from .toolkit import Argument, Tool
 
 # name or names; description; arguments as label:kind; requests
@@ -67,13 +68,31 @@ def _name(draw: Draw) -> str:
     return values.foreign(draw) if draw.chance(0.6) else values.person(draw)
 
 
+def _asked(draw: Draw) -> str:
+    about = thing(draw)
+    return fact(draw, about, draw.one(attributes_of(about.kind))).question(draw)
+
+
 _SPECIAL = {
     "cur": lambda draw: draw.one("EUR USD GBP JPY CHF SEK NOK PLN CZK INR CAD AUD".split()),
     "sym": _symbol,
     "sql": _sql,
+    "asked": _asked,
     "both": _name,
     "both2": values.title,
 }
+
+
+# Nearfar's own, as its agents show them: they are trained on, and never measured with.
+_OWN = """\
+documents|documents|search_docs; Searches an index of documents and returns numbered passages with their sources, to cite as [1].|Searches an index of documents.|Looks into the user's documents.; question:asked; {question}|{question}|Look it up: {question}|What do my documents say: {question}|Find out from the files: {question}
+calculator; Calculates one arithmetic expression exactly and returns the number.|Calculates one arithmetic expression.; expression:expression; What is {expression}?|{expression}|How much is {expression}?|Please calculate {expression}|Work out {expression}
+files_read|read_file; Reads a text file.|Reads a file.; path:path; Read {path}.|What is in {path}?|Show {path}|Open the file {path}
+files_list; Lists the files of a folder.; path:path; List {path}.|Which files are in {path}?|What is in the folder {path}?
+files_search; Searches files for a text.; text:text; Which files have "{text}"?|Search the files for {text}.|Find '{text}' in the files
+web_fetch; Fetch a web page, text, JSON or PDF file and return it as markdown.|Fetch a web page.; url:url; Fetch {url}.|What does {url} say?|Get {url}|Read {url}
+chart; Draws rows as a chart, which the reader sees.; title:text; Draw a chart called "{title}".|Chart "{title}"
+"""
 
 
 class Ordinary:
@@ -115,3 +134,4 @@ class Ordinary:
 
 
 ORDINARY = Pool([Ordinary(line) for line in _TABLE.splitlines()])
+OWN = tuple(Ordinary(line) for line in _OWN.splitlines())

@@ -5,7 +5,7 @@ from functools import lru_cache
 from . import real_sentences, values
 from .draw import Draw, Pool, Side
 from .facts import Fact, Thing, attributes_of, fact, thing
-from .items import REFUSAL, SYSTEM_ASK, Item, system, user
+from .items import REFUSAL, Item, asked
 
 
 @lru_cache
@@ -15,13 +15,6 @@ def _real(side: Side) -> tuple[tuple[str, ...], ...]:
     known = {s for p in real_sentences.passages(other) for s in p} if side == "eval" else set()
     kept = (tuple(s for s in p if s not in known) for p in real_sentences.passages(side))
     return tuple(p for p in kept if p)
-
-
-def asked(passages: list[str], question: str, answer: str, kind: str) -> Item:
-    """As ``nearfar ask`` sends it; ``answer`` is a sentence with its number, or the refusal."""
-    listed = "\n".join(f"[{n}] {passage}" for n, passage in enumerate(passages, 1))
-    messages = [system(SYSTEM_ASK), user(f"{listed}\n\nQuestion: {question}")]
-    return Item(kind, messages, answer, check={"reply": answer})
 
 
 def _distractors(draw: Draw, true: Fact, count: int) -> list[str]:
