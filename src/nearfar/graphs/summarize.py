@@ -155,7 +155,11 @@ class _Summarize:
         return {"summary": summary, "citations": cited, "documents": told}
 
     def _central(self, found: list[Found]) -> list[Found]:
-        """Those nearest to what all are about, and unlike each other; in their own order."""
+        """Those nearest to what all are about, and unlike each other; in their own order.
+
+        A sentence that ends in a colon says nothing without what follows it.
+        """
+        found = [one for one in found if not one["text"].endswith(":")] or found
         if len(found) <= _OF_ONE:
             return found
         import numpy as np
