@@ -29,7 +29,7 @@ from .code_rules import ROLES, Role, look
 from .registry import Graph
 from .sentences import content_words
 from .sources import Source, collect
-from .team import ask_as, report_of
+from .team import Team, ask_as, report_of
 
 _CHUNK_CHARS = 12_000  # of code that a model is shown at once
 _CHUNKS = 40  # per role, at most
@@ -124,21 +124,8 @@ def build_code_review(
     return graph.compile(name="code_review")
 
 
-class _Team:
+class _Team(Team):
     """The roles."""
-
-    def __init__(self, model: BaseChatModel | str | None, s: Settings) -> None:
-        self._chosen = model
-        self._settings = s
-        self._prompts = library(s)
-
-    @property
-    def model(self) -> BaseChatModel:
-        if not isinstance(self._chosen, BaseChatModel):
-            from nearfar.llm import chat_model
-
-            self._chosen = chat_model(self._chosen, settings=self._settings)
-        return self._chosen
 
     def collect(self, state: CodeReviewState) -> dict[str, Any]:
         """What is reviewed; empties what a thread's last run left."""

@@ -29,7 +29,7 @@ from .figures import number_column, told, unfounded
 from .queries import best_table, build_query, quoted, source_of, text_columns
 from .registry import Graph
 from .tables import Database, Rows, Table, markdown
-from .team import ask_as, call_as, report_of
+from .team import Team, ask_as, call_as, report_of
 
 _ATTEMPTS = 3
 _SHOWN_ROWS = 50  # rows that a model is shown
@@ -97,21 +97,8 @@ def build_data_report(
     return graph.compile(name="data_report")
 
 
-class _Team:
+class _Team(Team):
     """The roles."""
-
-    def __init__(self, model: BaseChatModel | str | None, s: Settings) -> None:
-        self._chosen = model
-        self._settings = s
-        self._prompts = library(s)
-
-    @property
-    def model(self) -> BaseChatModel:
-        if not isinstance(self._chosen, BaseChatModel):
-            from nearfar.llm import chat_model
-
-            self._chosen = chat_model(self._chosen, settings=self._settings)
-        return self._chosen
 
     def begin(self, state: DataReportState) -> dict[str, Any]:
         """Check the input, and empty what a thread's last run left."""

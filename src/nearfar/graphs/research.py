@@ -34,7 +34,7 @@ from .evidence import Found
 from .pages import fetch_page
 from .questions import listed_questions, points_back, split_question
 from .registry import Graph
-from .team import ask_as, call_as, report_of
+from .team import Team, ask_as, call_as, report_of
 
 NOTHING_FOUND = "The documents do not answer this question."
 
@@ -165,22 +165,12 @@ def _after_review(state: ResearchState) -> str:
     return "write" if again else "finish"
 
 
-class _Team:
+class _Team(Team):
     """The roles."""
 
     def __init__(self, model: BaseChatModel | str | None, index: Index | None, s: Settings) -> None:
-        self._chosen = model
+        super().__init__(model, s)
         self._index = index
-        self._settings = s
-        self._prompts = library(s)
-
-    @property
-    def model(self) -> BaseChatModel:
-        if not isinstance(self._chosen, BaseChatModel):
-            from nearfar.llm import chat_model
-
-            self._chosen = chat_model(self._chosen, settings=self._settings)
-        return self._chosen
 
     def begin(self, state: ResearchState) -> dict[str, Any]:
         """Check the input, and empty what a thread's last run left."""

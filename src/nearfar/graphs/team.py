@@ -10,8 +10,28 @@ from langchain_core.messages import AIMessage, BaseMessage
 from nearfar.agents.crew.recording import ROLE, TASK, Recorder, performance, prompts
 from nearfar.agents.crew.state import Call
 from nearfar.llm.steps import Invoke, Steps
+from nearfar.prompts import library
+from nearfar.settings import Settings
 
-__all__ = ["Said", "ask_as", "call_as", "report_of"]
+__all__ = ["Said", "Team", "ask_as", "call_as", "report_of"]
+
+
+class Team:
+    """The roles of a workflow: one model, made when it is first needed, and the library of prompts."""
+
+    def __init__(self, model: BaseChatModel | str | None, settings: Settings) -> None:
+        self._chosen = model
+        self._settings = settings
+        self._prompts = library(settings)
+
+    @property
+    def model(self) -> BaseChatModel:
+        """The one that was given, or the one of that name."""
+        if not isinstance(self._chosen, BaseChatModel):
+            from nearfar.llm import chat_model
+
+            self._chosen = chat_model(self._chosen, settings=self._settings)
+        return self._chosen
 
 
 @dataclass(frozen=True)
