@@ -8,6 +8,7 @@ from nearfar.settings import Settings
 from nearfar.storage.postgres import postgres_url
 
 from .runner import Runner
+from .schedules.ticker import Ticker
 
 
 async def work(
@@ -32,7 +33,8 @@ async def work(
             )
         runs = settings.runs.model_copy(update={"concurrency": slots})
         async with Runner(settings.model_copy(update={"runs": runs})) as runner:
-            await stop.wait()
+            async with Ticker(runner.schedules):
+                await stop.wait()
             await runner.worker.drain(settings.queue.drain_s)
         return
     try:
