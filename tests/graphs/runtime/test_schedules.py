@@ -394,8 +394,12 @@ async def test_each_due_time_fires_once_or_is_accounted_for(flow: str, seed: int
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork a process")
-def test_a_kill_between_firing_and_the_start_of_the_run_fires_once(tmp_path: Path) -> None:
-    children = Children(tmp_path)
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
+def test_a_kill_between_firing_and_the_start_of_the_run_fires_once(
+    tmp_path: Path, store: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue("postgres_server") if store == "postgres" else None
+    children = Children(tmp_path, server.new_database if server else None)
     try:
         for moment in ("before", "after"):
             assert children.run(tmp_path / moment, "schedule", die=moment) is None
