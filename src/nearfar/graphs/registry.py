@@ -43,6 +43,7 @@ class Workflow:
     reference: str
     fetch: Callable[[], Any]
     nodes: Mapping[str, NodeSettings] = field(default_factory=dict)  # policies of its steps
+    folder: str | None = None  # where its module is looked for; None: in the working directory
 
     def graph(self, settings: Settings | None = None) -> Graph:
         """Load it and compile it without a checkpointer. Raises WorkflowError.

@@ -105,7 +105,7 @@ class Runner:
             id=run_id,
             workflow=found.name,
             reference=portable(found),
-            folder=here(),
+            folder=here() if found.folder is None else found.folder,
             thread_id=thread_id or run_id,
             input=allow_types_of(self._saver, graph).serde.dumps_typed(values),
             digest=digest_of(found.name, values, thread_id),
