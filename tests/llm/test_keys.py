@@ -23,7 +23,7 @@ OPENAI = ("OPENAI_API_KEY",)
 class MemoryKeyring(KeyringBackend):
     """A keyring that forgets."""
 
-    priority = 1
+    priority = -1  # never chosen, only set
     locked = False
     kept: dict[tuple[str, str], str]
 

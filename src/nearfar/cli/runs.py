@@ -291,6 +291,7 @@ def with_runner(work: "Callable[[Runner], Awaitable[T]]") -> T:
 
 async def _record(runner: "Runner", run_id: str) -> "Record":
     """The run whose id this is, or begins with this. Raises RunNotFoundError, UsageError."""
+    await runner.worker.expire()
     found = await runner.journal.find(prefix=run_id, limit=2) if run_id.isalnum() else []
     if len(found) > 1 and all(record.id != run_id for record in found):
         raise UsageError(

@@ -176,5 +176,7 @@ def _print_line(shown: dict[str, Any]) -> None:
     )
     told = ("fired", "missed", "overlapped", "failed")
     out.print("    " + ", ".join(f"{name} {shown[name]}" for name in told), markup=False)
+    if shown["overdue"]:
+        out.print("    overdue: start `nearfar worker`, which looks at the clock", markup=False)
     if shown["last_error"]:
         out.print(f"    {shown['last_error']['message']}", markup=False, soft_wrap=True)

@@ -48,6 +48,7 @@ class Workflow:
     reference: str
     fetch: Callable[[], Any]
     nodes: Mapping[str, NodeSettings] = field(default_factory=dict)  # policies of its steps
+    folder: str | None = None  # where its module is looked for; None: in the working directory
 
     def graph(self, settings: Settings | None = None) -> Graph:
         """Load it and compile it without a checkpointer. Raises WorkflowError.
@@ -144,15 +145,15 @@ def _elsewhere(reference: str, chosen: Settings) -> Workflow:
     """Not in the settings: built in, installed, or a place."""
     if reference in BUILT_IN:
         return _placed(reference, BUILT_IN[reference], "built-in")
+    if _is_crew(reference):
+        return _placed(reference, reference, "file")
+    place = parse_place(reference)
+    if place is not None:  # before the packages: looking through them takes milliseconds
+        return _placed(reference, reference, "file" if place.is_file else "module")
     installed = _installed()
     if reference in installed:
         point = installed[reference]
         return Workflow(reference, "package", point.value, lambda: _from_package(point))
-    if _is_crew(reference):
-        return _placed(reference, reference, "file")
-    place = parse_place(reference)
-    if place is not None:
-        return _placed(reference, reference, "file" if place.is_file else "module")
     raise _unknown(reference, chosen)
 
 

@@ -88,7 +88,7 @@ LINES = st.builds(
 )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(LINES, st.sampled_from(ZONES), st.sampled_from(MOMENTS), st.integers(0, 900))
 def test_moments_are_those_of_a_person_who_watches_the_clock(
     line: str, zone: str, near: datetime, minutes: int

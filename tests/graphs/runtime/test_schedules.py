@@ -4,6 +4,7 @@ import asyncio
 import random
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from nearfar.errors import (
     WorkflowNotFoundError,
 )
 from nearfar.graphs.runtime.handle import Run
+from nearfar.graphs.runtime.machine import work
 from nearfar.graphs.runtime.schedules import Schedules, tick
 from nearfar.graphs.runtime.schedules.decisions import name_of
 from nearfar.graphs.runtime.schedules.service import _times as times_of
@@ -347,7 +349,7 @@ def due_times(schedule: Schedule, since: float) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(6), *[pytest.param(n, marks=pytest.mark.long) for n in range(6, 60)]]
+    "seed", [*range(4), *[pytest.param(n, marks=pytest.mark.long) for n in range(4, 60)]]
 )
 async def test_each_due_time_fires_once_or_is_accounted_for(flow: str, seed: int) -> None:
     """Two processes tick at random moments, over a change of the clock, and die now and then."""
@@ -392,8 +394,12 @@ async def test_each_due_time_fires_once_or_is_accounted_for(flow: str, seed: int
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork a process")
-def test_a_kill_between_firing_and_the_start_of_the_run_fires_once(tmp_path: Path) -> None:
-    children = Children(tmp_path)
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=pytest.mark.long)])
+def test_a_kill_between_firing_and_the_start_of_the_run_fires_once(
+    tmp_path: Path, store: str, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue("postgres_server") if store == "postgres" else None
+    children = Children(tmp_path, server.new_database if server else None)
     try:
         for moment in ("before", "after"):
             assert children.run(tmp_path / moment, "schedule", die=moment) is None
@@ -404,3 +410,44 @@ def test_a_kill_between_firing_and_the_start_of_the_run_fires_once(tmp_path: Pat
             assert told["fired"] == 1
     finally:
         children.close()
+
+
+async def test_of_many_machines_one_at_a_time_looks_at_the_clock(
+    flow: str, postgres_database: str
+) -> None:
+    from nearfar.graphs.runtime.schedules.queued import ticking
+    from nearfar.storage.queue import open_app
+
+    settings = nearfar.Settings.model_validate({"storage": {"url": postgres_database}})
+    now = datetime.now(UTC).timestamp()
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            runner = await stack.enter_async_context(nearfar.Runner(settings, work=False))
+            app = await stack.enter_async_context(open_app(postgres_database))
+            await stack.enter_async_context(ticking(app, runner, settings))
+        before = Schedules(runner, clock=lambda: now - 100)
+        await before.add("s", flow, ASKED, every=timedelta(seconds=1))
+        async with asyncio.timeout(30):
+            while (await counts(runner))[2] == 0:  # noqa: ASYNC110 - a database's condition
+                await asyncio.sleep(0.05)
+        [run] = await runner.list()
+        assert await run.status() == "queued"  # for the queue to hand out
+        assert (await counts(runner))[0] == 1
+
+
+@pytest.mark.usefixtures("store")
+async def test_a_worker_starts_and_does_what_is_due(flow: str) -> None:
+    now = datetime.now(UTC).timestamp()
+    stop = asyncio.Event()
+    async with nearfar.Runner(work=False) as runner:
+        before = Schedules(runner, clock=lambda: now - 100)
+        await before.add("s", flow, ASKED, every=timedelta(seconds=90))
+        worker = asyncio.create_task(work(runner.settings, stop))
+        async with asyncio.timeout(30):
+            while not await runner.list(status="succeeded"):  # noqa: ASYNC110 - a database's condition
+                await asyncio.sleep(0.05)
+        stop.set()
+        await worker
+        [run] = await runner.list()
+        assert (await run.result())["answer"] == "HI"
+        assert await counts(runner) == (1, 0, 0, 0)

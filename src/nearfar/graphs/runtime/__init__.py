@@ -1,16 +1,18 @@
 """Durable runs: any graph, written down before it is accepted and after each step.
 
-``Runner`` starts, resumes and lists runs; what a step may know of its run is ``current_run()``.
+``Runner`` starts, resumes and lists runs, and ``Schedules`` starts them at set times; what a step
+may know of its run is ``current_run()``.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .context import RunContext, current_run
+    from .schedules import Schedules
 
-__all__ = ["RunContext", "current_run"]
+__all__ = ["RunContext", "Schedules", "current_run"]
 
-_HOMES = {"RunContext": ".context", "current_run": ".context"}
+_HOMES = {"RunContext": ".context", "Schedules": ".schedules", "current_run": ".context"}
 
 
 def __getattr__(name: str) -> Any:

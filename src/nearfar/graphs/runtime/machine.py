@@ -1,13 +1,19 @@
 """A worker on this machine, over whichever database holds the runs."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
-from nearfar.errors import MissingPackageError, UsageError
+from nearfar.errors import DatabaseError, MissingPackageError, UsageError
 from nearfar.settings import Settings
-from nearfar.storage.postgres import postgres_url
+from nearfar.storage.postgres import connect_postgres, postgres_url
 
 from .runner import Runner
+from .schedules.ticker import Ticker
+
+_PAUSE_S = 1.0  # after the database failed
+
+_log = logging.getLogger(__name__)
 
 
 async def work(
@@ -32,7 +38,8 @@ async def work(
             )
         runs = settings.runs.model_copy(update={"concurrency": slots})
         async with Runner(settings.model_copy(update={"runs": runs})) as runner:
-            await stop.wait()
+            async with Ticker(runner.schedules):
+                await stop.wait()
             await runner.worker.drain(settings.queue.drain_s)
         return
     try:
@@ -43,4 +50,10 @@ async def work(
             remedy="pip install 'nearfar[postgres]'",
             data={"package": error.name},
         ) from None
-    await QueueWorker(settings, url, concurrency=slots, workflows=workflows).run(stop)
+    await asyncio.to_thread(lambda: connect_postgres(url).close())  # not there: no start
+    while not stop.is_set():
+        try:
+            await QueueWorker(settings, url, concurrency=slots, workflows=workflows).run(stop)
+        except DatabaseError as error:  # the server restarts in the midst of it
+            _log.warning("the worker begins anew", extra={"reason": str(error)})
+            await asyncio.sleep(_PAUSE_S)

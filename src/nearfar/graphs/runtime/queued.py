@@ -24,6 +24,7 @@ from nearfar.storage.queue.admission import SUSPECTED_CRASHES
 
 from .apart import work_apart
 from .runner import Runner
+from .schedules.queued import ticking
 
 _IDLE_S = 0.25  # how often it is looked whether there is something to admit
 _BUSY_S = 0.05  # while runs end
@@ -68,6 +69,8 @@ class QueueWorker:
             self._runner = await stack.enter_async_context(Runner(self._settings, adopt=False))
             self._app = await stack.enter_async_context(open_app(self._url))
             self._app.task(name=TASK)(self._work)
+            clock = await stack.enter_async_context(Runner(self._settings, work=False))
+            await stack.enter_async_context(ticking(self._app, clock, self._settings))
             watch = await asyncio.to_thread(Admission.prepare, self._url)
             pool = self._pool()
             admission = Admission(self._app, pool, limits_of(self._settings), watch)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,21 @@ def portable(workflow: Workflow) -> str:
 
 def found_again(record: Record, settings: Settings) -> Workflow:
     """The workflow of a run that was accepted before, perhaps elsewhere. Raises WorkflowError."""
-    place = parse_place(record.reference)
-    if place is not None and not place.is_file and record.folder not in sys.path:
-        sys.path.append(record.folder)
-    return find(record.reference, settings)
+    return found_at(record.workflow, record.reference, record.folder, settings)
+
+
+def found_at(name: str, reference: str, folder: str, settings: Settings) -> Workflow:
+    """The workflow that was named so when ``reference`` was written down. Raises WorkflowError.
+
+    With what the settings say about the steps of a workflow of that name.
+    """
+    place = parse_place(reference)
+    if place is not None and not place.is_file and folder not in sys.path:
+        sys.path.append(folder)
+    named = find(name, settings) if name in settings.workflows else None
+    if named is not None and portable(named) == reference:
+        return replace(named, folder=folder)
+    return replace(find(reference, settings), name=name, folder=folder)
 
 
 def digest_of(workflow: str, values: Any, thread_id: str | None) -> str:

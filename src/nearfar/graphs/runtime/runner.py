@@ -63,9 +63,7 @@ class Runner:
             self.worker.open(self._saver)
             stack.push_async_callback(self.worker.close)
             if self._ticks:
-                ticker = Ticker(self.schedules)
-                ticker.open()
-                stack.push_async_callback(ticker.close)
+                await stack.enter_async_context(Ticker(self.schedules))
             self._stack = stack.pop_all()
         return self
 
@@ -107,7 +105,7 @@ class Runner:
             id=run_id,
             workflow=found.name,
             reference=portable(found),
-            folder=here(),
+            folder=here() if found.folder is None else found.folder,
             thread_id=thread_id or run_id,
             input=allow_types_of(self._saver, graph).serde.dumps_typed(values),
             digest=digest_of(found.name, values, thread_id),
@@ -141,6 +139,7 @@ class Runner:
 
     async def get(self, id: str) -> Run:  # noqa: A002 - the name that callers rely on
         """The run of that id. Raises RunNotFoundError."""
+        await self.worker.expire()
         return Run(self, await self.journal.get(id))
 
     async def list(

@@ -23,7 +23,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
-from nearfar.storage.postgres import WAIT_S, postgres_errors
+from nearfar.storage.postgres import WAIT_S, check_awaited, postgres_errors
 
 from . import postgres_rows as rows
 from . import postgres_upkeep as upkeep
@@ -75,7 +75,7 @@ class PostgresSaver(AsyncPostgresSaver):
             open=False,
             timeout=WAIT_S,
             kwargs=settings,
-            check=AsyncConnectionPool.check_connection,
+            check=check_awaited,
         )
         with postgres_errors():
             await pool.open(wait=True, timeout=WAIT_S)

@@ -86,7 +86,7 @@ async def open_app(url: str) -> AsyncIterator[App]:
     )
     app = App(connector=connector)
     with postgres_errors():  # a server that is not there is told at once
-        (await psycopg.AsyncConnection.connect(url, connect_timeout=10)).cancel()
+        await (await psycopg.AsyncConnection.connect(url, connect_timeout=10)).close()
     with postgres_errors():
         await app.open_async()
     try:

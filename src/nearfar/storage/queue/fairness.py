@@ -102,6 +102,7 @@ class Chooser:
         self._turns = turns
         self._suspects_at = suspects_at
         self._tickets: Counter[int] = Counter()
+        self._of_workflow: Counter[tuple[str, int]] = Counter()
         self._active: Counter[tuple[str, str]] = Counter()
         self._started: Counter[tuple[str, str]] = Counter()
         self._tenants: Counter[str] = Counter()
@@ -162,7 +163,8 @@ class Chooser:
 
     def _may_begin(self, run: Waiting) -> bool:
         serving = 2 * sum(one.count for one in self._workers if one.serve(run.workflow))
-        if not serving or self._active["workflow", run.workflow] >= serving:
+        above = sum(self._of_workflow[run.workflow, rank] for rank in range(run.rank + 1))
+        if above >= serving:
             return False
         return self._within(self._limits.workflows, "workflow", run.workflow) and self._within(
             self._limits.tenants, "tenant", run.tenant
@@ -180,6 +182,7 @@ class Chooser:
     def _count(self, workflow: str, tenant: str, rank: int | None) -> None:
         if rank is not None:
             self._tickets[rank] += 1
+            self._of_workflow[workflow, rank] += 1
         self._active["workflow", workflow] += 1
         self._active["tenant", tenant] += 1
         self._tenants[tenant] += 1

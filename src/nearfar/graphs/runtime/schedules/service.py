@@ -5,7 +5,6 @@ import builtins
 import json
 import logging
 import re
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -26,10 +25,9 @@ from nearfar.errors import (
     WorkflowInputError,
 )
 from nearfar.graphs.inputs import checked, input_schema
-from nearfar.graphs.loading import parse_place
-from nearfar.graphs.registry import Workflow, find
+from nearfar.graphs.registry import find
 from nearfar.graphs.runtime.handle import Run
-from nearfar.graphs.runtime.requests import check_priority, here, portable
+from nearfar.graphs.runtime.requests import check_priority, found_at, here, portable
 from nearfar.storage.journal import ENDED
 from nearfar.storage.schedules import MISFIRES, Schedule, ScheduleTable
 
@@ -283,8 +281,9 @@ class Schedules:
 
     async def _started(self, schedule: Schedule) -> Run:
         try:
+            settings = self._runner.settings
             return await self._runner.start(
-                self._workflow(schedule),
+                found_at(schedule.workflow, schedule.reference, schedule.folder, settings),
                 schedule.input,
                 idempotency_key=schedule.key,
                 tenant=schedule.tenant or None,
@@ -310,18 +309,6 @@ class Schedules:
         count = schedule.failed + (time_of(schedule.pending or "") is not None)
         values = {"pending": None, "last_error": error.to_dict(), "failed": count}
         await (await self._table()).change(schedule, **values)
-
-    def _workflow(self, schedule: Schedule) -> Workflow:
-        """The workflow as it was found when the schedule was made. Raises WorkflowError."""
-        settings = self._runner.settings
-        place = parse_place(schedule.reference)
-        if place is not None and not place.is_file and schedule.folder not in sys.path:
-            sys.path.append(schedule.folder)
-        if schedule.workflow in settings.workflows:
-            named = find(schedule.workflow, settings)  # with what the settings say of its steps
-            if portable(named) == schedule.reference:
-                return named
-        return replace(find(schedule.reference, settings), name=schedule.workflow)
 
     async def _set(self, name: str, values: Callable[[Schedule], dict[str, Any]]) -> Schedule:
         for _ in range(_TRIES):

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Self
 
 from nearfar.errors import StorageError
 
@@ -15,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 class Ticker:
-    """A task that ticks. It sleeps by the monotonic clock: the wall clock may be put at any time."""
+    """A task that ticks, for the length of its block. It sleeps by the monotonic clock: the wall clock may be put at any time."""
 
     def __init__(
         self, schedules: Schedules, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -23,12 +24,12 @@ class Ticker:
         self._schedules = schedules
         self._sleep = sleep
 
-    def open(self) -> None:
-        """Begin, in the running loop."""
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._go())
+        return self
 
-    async def close(self) -> None:
-        """Stop; a run that is decided on is started by the next tick, here or elsewhere."""
+    async def __aexit__(self, *_: object) -> None:
+        """A run that is decided on and not begun is begun by the next tick, here or elsewhere."""
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -39,6 +40,6 @@ class Ticker:
                 await self._schedules.tick()
             except StorageError as error:
                 _log.warning("the schedules cannot be read", extra={"reason": str(error)})
-            except Exception:  # a worker boundary: the other schedules' next times must come
+            except Exception:  # noqa: BLE001  # a worker boundary: other schedules' times must come
                 _log.exception("a tick of the schedules failed")
             await self._sleep(PERIOD_S)

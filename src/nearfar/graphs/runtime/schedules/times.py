@@ -255,10 +255,12 @@ def zone_named(name: str) -> ZoneInfo:
         import difflib
         from zoneinfo import available_timezones
 
-        near = difflib.get_close_matches(name, available_timezones(), n=3)
+        known = available_timezones()
+        near = difflib.get_close_matches(name, known, n=3)
+        guess = f"Did you mean {' or '.join(near)}?" if near else "Write it as Europe/Berlin."
         raise ScheduleInvalidError(
             f"There is no time zone {name!r}.",
-            remedy=f"Did you mean {' or '.join(near)}?" if near else "Write it as Europe/Berlin.",
+            remedy=guess if known else "This machine knows no zones: pip install tzdata.",
             data={"field": "tz"},
         ) from None
 
