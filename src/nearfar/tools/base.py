@@ -242,6 +242,8 @@ class GuardedTool(BaseTool):
         """What to raise: a message for the model, or what must not be swallowed."""
         if isinstance(error, GraphBubbleUp):  # waits for a person: the call is not over
             return error
+        if isinstance(error, SystemExit):  # a tool does not end the program
+            error = RuntimeError("it tried to end the program")
         self._record(_outcome(error), arguments, permission, config)
         if isinstance(error, ApprovalRequiredError) or not isinstance(error, Exception):
             return error

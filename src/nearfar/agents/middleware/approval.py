@@ -64,7 +64,7 @@ class ApprovalMiddleware(AroundTool):
             outcome = "error" if failed else "ok"
         except (GraphBubbleUp, ApprovalRequiredError):  # waits for a person: the call is not over
             raise
-        except Exception as error:  # noqa: BLE001  # whatever a tool does, the run lives on
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a tool does, the run lives on
             outcome = _outcome(error)
             answer = _told(request, error)
         except BaseException:
@@ -118,7 +118,7 @@ class ApprovalMiddleware(AroundTool):
         record(entry, self._tools.audit)
 
 
-def _outcome(error: Exception) -> Outcome:
+def _outcome(error: BaseException) -> Outcome:
     if isinstance(error, ToolLimitError):
         return "refused"
     if isinstance(error, ToolDeniedError):
@@ -126,7 +126,7 @@ def _outcome(error: Exception) -> Outcome:
     return "error"
 
 
-def _told(request: ToolCallRequest, error: Exception) -> ToolMessage:
+def _told(request: ToolCallRequest, error: BaseException) -> ToolMessage:
     """For the model; what others wrote is marked as data."""
     name = request.tool_call["name"]
     if isinstance(error, NearfarError):
