@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -36,3 +38,15 @@ def test_the_local_benchmark_holds_five_figures_to_a_target() -> None:
 def test_the_retrieval_benchmark_gives_its_rates() -> None:
     names = [row["name"] for row in run("retrieval.py", "--chunks", "100")["rows"]]
     assert names == ["embeddings", "question", "documents indexed", "index again", "retrieval"]
+
+
+@pytest.mark.long
+def test_the_durable_benchmark_compares_with_langgraph_itself() -> None:
+    command = [sys.executable, "-m", "benchmarks.durable", "--quick", "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=200, cwd=BENCHMARKS.parent
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    assert rows["chain, cpu, ours / LangGraph's"]["target"] == 0.5
+    assert rows["chain, our runner: cpu a step"]["value"] > 0

@@ -32,9 +32,28 @@ def rows(schema: dict[str, Any], section: dict[str, Any], above: str) -> Iterato
             yield from rows(schema, inner, f"{above}{name}.")
         elif named:
             yield from rows(schema, named, f"{above}{name}.NAME.")
+        elif several := sections(schema, field):
+            yield row(above, name, field)
+            for one in several:
+                yield from rows(schema, one, f"{above}{name}{'.NAME' * is_map(field)}.")
         else:
-            default = json.dumps(field["default"]) if field.get("default") is not None else "unset"
-            yield f"| `{above}{name}` | `{default}` | {field['description']} |"
+            yield row(above, name, field)
+
+
+def row(above: str, name: str, field: dict[str, Any]) -> str:
+    default = json.dumps(field["default"]) if field.get("default") is not None else "unset"
+    return f"| `{above}{name}` | `{default}` | {field['description']} |"
+
+
+def is_map(field: dict[str, Any]) -> bool:
+    return "additionalProperties" in field
+
+
+def sections(schema: dict[str, Any], field: dict[str, Any]) -> list[dict[str, Any]]:
+    """The sections that a field may hold instead of a plain value."""
+    choice = field.get("additionalProperties") or field
+    options = choice.get("oneOf") or choice.get("anyOf") or []
+    return [found for option in options if (found := target(schema, option))]
 
 
 def target(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[st
     shutil.copytree(ROOT / "tests", checkout / "tests", ignore=skipped)
     for name in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, checkout / name)
-    for link in ("graphs", "llm", "tools"):
+    for link in ("agents", "graphs", "llm", "tools"):
         (checkout / link).symlink_to(Path("src") / "nearfar" / link, target_is_directory=True)
     out = tmp_path_factory.mktemp("dist")
     subprocess.run(
@@ -71,6 +71,13 @@ class TestArchives:
         assert names - in_wheel == set()
         assert {f"src/{name}" for name in names} - in_sdist == set()
 
+    def test_both_hold_every_prompt(self, archives: tuple[set[str], set[str]]) -> None:
+        in_wheel, in_sdist = archives
+        folder = ROOT / "src" / "nearfar" / "prompts" / "templates"
+        names = {path.relative_to(ROOT / "src").as_posix() for path in folder.rglob("*.md")}
+        assert names - in_wheel == set()
+        assert {f"src/{name}" for name in names} - in_sdist == set()
+
     def test_both_hold_licence_and_readme(self, archives: tuple[set[str], set[str]]) -> None:
         in_wheel, in_sdist = archives
         assert {"README.md", "LICENSE", "NOTICE", "pyproject.toml"} <= in_sdist
@@ -82,7 +89,9 @@ class TestArchives:
         tops = {name.partition("/")[0] for name in in_wheel}
         assert all(top == "nearfar" or top.endswith(".dist-info") for top in tops)
         assert not {
-            name for name in in_sdist if name.split("/")[0] in ("tests", "llm", "graphs", "tools")
+            name
+            for name in in_sdist
+            if name.split("/")[0] in ("tests", "agents", "llm", "graphs", "tools")
         }
 
 
@@ -108,7 +117,7 @@ class TestLock:
         assert "--hash=md5" not in LOCK
 
 
-@pytest.mark.parametrize("room", ["graphs", "llm", "tools"])
+@pytest.mark.parametrize("room", ["agents", "graphs", "llm", "tools"])
 def test_the_rooms_are_seen_from_the_door(room: str) -> None:
     """A clone without link support has a small text file instead, which names the folder."""
     link = ROOT / room

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .errors import NearfarError as NearfarError
     from .graphs import workflow as workflow
+    from .graphs.runtime.effects import effect as effect
+    from .graphs.runtime.runner import Runner as Runner
     from .llm import LocalChatModel as LocalChatModel
     from .llm import LocalEmbeddings as LocalEmbeddings
     from .llm import chat_model as chat_model
@@ -22,9 +24,11 @@ __all__ = [
     "LocalChatModel",
     "LocalEmbeddings",
     "NearfarError",
+    "Runner",
     "Settings",
     "__version__",
     "chat_model",
+    "effect",
     "embeddings",
     "load_settings",
     "workflow",
@@ -34,8 +38,10 @@ _HOMES = {
     "LocalChatModel": ".llm",
     "LocalEmbeddings": ".llm",
     "NearfarError": ".errors",
+    "Runner": ".graphs.runtime.runner",
     "Settings": ".settings",
     "chat_model": ".llm",
+    "effect": ".graphs.runtime.effects",
     "embeddings": ".llm",
     "load_settings": ".settings",
     "workflow": ".graphs",

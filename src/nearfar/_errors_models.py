@@ -215,6 +215,13 @@ class BrokenReplyError(UpstreamError):
     default_remedy = "Try again; what had come is on the error as `partial`."
 
 
+class RequestTooLargeError(UpstreamError):
+    """The request has more bytes than the server, or a proxy before it, reads (413)."""
+
+    code = "NF-232"
+    default_remedy = "Send smaller pictures or files, or raise the limit of the proxy."
+
+
 class RouterError(NearfarError):
     """A router could not answer; data: ``receipt`` says who was considered and what each did.
 
@@ -248,6 +255,16 @@ class DeadlineExceededError(RouterError):
     default_remedy = "Allow more time (deadline_s), or put quicker candidates first."
 
 
+class RouterBusyError(RouterError):
+    """Each candidate is at its ``max_concurrency``, and as many requests wait as may wait.
+
+    Nothing was sent.
+    """
+
+    code = "NF-244"
+    default_remedy = "Send fewer requests at once, or raise max_concurrency or max_waiting."
+
+
 class BudgetExhaustedError(RouterError):
     """The budget does not allow the call, and none was made.
 
@@ -269,3 +286,10 @@ class UnknownPriceError(RouterError):
     code = "NF-261"
     exit_code = 2
     default_remedy = "Give the model a price: {input, output} in its settings; 0 if it is free."
+
+
+class ContentBlockedError(RouterError):
+    """The settings say that such a request goes to no model; data: ``categories``, never the words."""
+
+    code = "NF-250"
+    default_remedy = "Ask in another way; `content.actions` in nearfar.yaml says what is blocked."

@@ -34,3 +34,24 @@ class LockedError(StorageError):
 
     code = "NF-404"
     default_remedy = "Wait until the other program is done."
+
+
+class CheckpointDataError(StorageError):
+    """A row of a checkpoint cannot be read: it is damaged, or of a format that is not read."""
+
+    code = "NF-406"
+    default_remedy = "Put a backup of the database in its place, or drop the thread."
+
+
+class CheckpointTypeError(CheckpointDataError):
+    """A state holds a class that checkpoints may not hold; data: ``type``."""
+
+    code = "NF-407"
+    default_remedy = "Name the class under storage.types, or keep a plain value in the state."
+
+
+class EncryptionError(CheckpointDataError):
+    """A row of a checkpoint does not fit the encryption that is configured."""
+
+    code = "NF-408"
+    default_remedy = "Configure under storage.encryption the key that the rows were written with."

@@ -1,14 +1,21 @@
 """The sections about models elsewhere, and about routers."""
 
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from ._settings_policies import PolicyForm, candidates_of
 from ._settings_section import Section
 
 Seconds = Annotated[float, Field(gt=0)]
 Dollars = Annotated[Decimal, Field(ge=0)]
+
+
+def _is_redis(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be written as redis://HOST:PORT/0, rediss://... or unix://PATH")
+    return url
 
 
 class Price(Section):
@@ -29,8 +36,8 @@ class ModelProfile(Section):
     """Tokens that prompt and reply may have together."""
     tool_calling: bool | None = None
     """Whether it can call tools."""
-    prefill: bool = False
-    """Whether it goes on from the beginning of an answer."""
+    prefill: bool | None = None
+    """Whether it goes on from the beginning of an answer; unset: models on this machine only."""
     vision: bool | None = None
     """Whether it can see pictures."""
     json_output: Annotated[bool | None, Field(alias="json")] = None
@@ -53,8 +60,8 @@ class RouterSettings(Section):
 
     candidates: Annotated[list[str], Field(min_length=1)]
     """Names of models, the preferred one first."""
-    policy: str = "priority"
-    """Their order: priority, cost, latency, least_busy, near_first, round_robin, split, or module:function."""
+    policy: PolicyForm = "priority"
+    """Their order: priority, cost, latency, quality, least_busy, near_first, round_robin, split, module:function; or a list, or keys (see routing)."""
     deadline_s: Seconds = 60
     """Seconds that a request may take in all."""
     first_token_s: Seconds = 15
@@ -67,10 +74,21 @@ class RouterSettings(Section):
     """When an upstream that keeps failing is left alone."""
     midstream: Literal["continue", "hold", "error"] = "continue"
     """A fault after tokens went out: go on with whoever can, hold all back until whole, or fail."""
+    compact: bool = False
+    """Whether the oldest turns are left out for a candidate that the conversation does not fit."""
+    coalesce: bool = False
+    """Whether identical requests that are under way at the same time are sent once."""
     cache: str | None = None
     """The name of the cache that answers are kept in; unset: nothing is kept."""
     budget: str | None = None
     """The name of the budget that requests are paid from; unset: nothing is limited."""
+
+    @model_validator(mode="after")
+    def _policy_names_candidates(self) -> "RouterSettings":
+        for name in sorted(candidates_of(self.policy)):
+            if name not in self.candidates:
+                raise ValueError(f"the policy names {name!r}, which is no candidate")
+        return self
 
 
 class CacheSettings(Section):
@@ -78,6 +96,8 @@ class CacheSettings(Section):
 
     kind: Literal["exact", "semantic"] = "exact"
     """What finds an answer: the same request, or also one whose last turn is similar."""
+    url: Annotated[SecretStr, AfterValidator(_is_redis)] | None = None
+    """A Redis, for exact caches: `redis://HOST:6379/0`; unset: cache.db under the home folder."""
     ttl_s: Seconds = 86_400
     """Seconds that an answer is good for."""
     max_mb: Annotated[float, Field(gt=0)] = 256
@@ -86,6 +106,16 @@ class CacheSettings(Section):
     """Semantic: the least similarity (cosine) of two last turns that may share an answer."""
     sampled: bool = False
     """Whether answers are kept that were asked for with a temperature above 0."""
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Self:
+        if self.url is not None:
+            if self.kind != "exact":
+                raise ValueError("a cache in Redis is exact")
+            only_file = self.model_fields_set & {"max_mb", "threshold"}
+            if only_file:
+                raise ValueError(f"a cache in Redis has no {min(only_file)}")
+        return self
 
 
 class BudgetSettings(Section):

@@ -30,9 +30,11 @@ def _place_model(value: Any, info: ValidationInfo) -> Any:
 
 
 def _place_workflow(value: Any, info: ValidationInfo) -> Any:
-    """Make the file of ``./file.py:graph`` absolute."""
+    """Make the file of ``./file.py:graph`` or ``./crew.yaml`` absolute."""
     if not isinstance(value, str):
         return value
+    if value.lower().endswith((".yaml", ".yml")):
+        return str((_base(value, info) / Path(value).expanduser()).resolve())
     file, colon, attribute = value.rpartition(":")
     if not colon or not file.endswith(".py"):
         return value
@@ -66,8 +68,11 @@ def _check_url(value: str) -> str:
 
 ModelReference = Annotated[str, Field(min_length=1), BeforeValidator(_place_model)]
 WorkflowReference = Annotated[
-    str, Field(pattern=r"^[^:].*:[A-Za-z_][A-Za-z0-9_.]*$"), BeforeValidator(_place_workflow)
+    str,
+    Field(pattern=r"^[^:].*(:[A-Za-z_][A-Za-z0-9_.]*|\.[yY][aA]?[mM][lL])$"),
+    BeforeValidator(_place_workflow),
 ]
 FolderPath = Annotated[str, Field(min_length=1), BeforeValidator(_place_folder)]
 DatabaseUrl = Annotated[str, Field(pattern=r"^[A-Za-z0-9_+]+:(//|$)"), BeforeValidator(_place_url)]
 StorageUrl = Annotated[str, BeforeValidator(_place_url), AfterValidator(_check_url)]
+FilePath = Annotated[str, Field(min_length=1), BeforeValidator(_place_folder)]

@@ -40,7 +40,7 @@ _WORDS = {
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
-    "string_pattern_mismatch": "must be written as package.module:name or ./file.py:name",
+    "string_pattern_mismatch": "must be written as package.module:name, ./file.py:name or ./crew.yaml",
     "finite_number": "must be a finite number",
     "value_error": "{error}",
     "missing": "must be given",
@@ -90,7 +90,8 @@ def _line(problem: ErrorDetails, source: Source) -> int:
 
 
 def _path(problem: ErrorDetails) -> KeyPath:
-    return tuple(part for part in problem["loc"] if part != "[key]")
+    """Without pydantic's marks of keys, and ours of forms, which are no part of the name."""
+    return tuple(part for part in problem["loc"] if not str(part).startswith("["))
 
 
 def _tell(problem: ErrorDetails, source: Source, root: type[BaseModel]) -> str:
@@ -120,6 +121,8 @@ def _known(root: type[BaseModel], path: KeyPath) -> list[str]:
             section = found.annotation if found else None
         elif get_origin(section) is dict:
             section = get_args(section)[1]
+        elif get_origin(section) is list:
+            section = get_args(section)[0]
         section = _section(section)
     fields = getattr(section, "model_fields", {})
     return sorted(fields)
@@ -130,5 +133,6 @@ def _section(annotation: Any) -> Any:
     if get_origin(annotation) is typing.Annotated:
         return _section(get_args(annotation)[0])
     if get_origin(annotation) in (typing.Union, types.UnionType):
-        return _section(next(arg for arg in get_args(annotation) if arg is not type(None)))
+        inner = [_section(arg) for arg in get_args(annotation) if arg is not type(None)]
+        return next((arg for arg in inner if hasattr(arg, "model_fields")), inner[0])
     return annotation

@@ -79,18 +79,28 @@ def read(file: Path | None, environ: Mapping[str, str]) -> Source:
     return source
 
 
+def read_document(file: Path, text: str | None = None) -> Source:
+    """A YAML file that is not nearfar.yaml: nothing of the environment goes into it.
+
+    ``text`` is read in its place, as if it were its content. Raises ConfigurationError.
+    """
+    source = Source(file=file)
+    _FileReader(file, None, source).read(text)
+    return source
+
+
 class _FileReader:
     """Walks the YAML nodes itself: PyYAML's own constructor forgets lines and duplicate keys."""
 
-    def __init__(self, file: Path, environ: Mapping[str, str], source: Source) -> None:
+    def __init__(self, file: Path, environ: Mapping[str, str] | None, source: Source) -> None:
         self._file = file
-        self._environ = environ
+        self._environ = environ  # None: `${NAME}` is text like any other
         self._source = source
         self._open: set[int] = set()  # nodes above the current one: an alias to one never ends
         self._seen = 0
 
-    def read(self) -> None:
-        loader = yaml.SafeLoader(_read_text(self._file))
+    def read(self, text: str | None = None) -> None:
+        loader = yaml.SafeLoader(_read_text(self._file) if text is None else text)
         self._loader = loader
         try:
             node = loader.get_single_node()
@@ -168,21 +178,27 @@ class _FileReader:
 
     def _scalar(self, node: yaml.Node, path: KeyPath) -> Any:
         value: Any = self._loader.construct_object(node)
-        if not isinstance(value, str) or "${" not in value:
+        environ = self._environ
+        if environ is None or not isinstance(value, str) or "${" not in value:
             return value
         names: list[str] = []
-        text = _VARIABLE.sub(lambda match: self._variable(match, node, path, names), value)
+        text = _VARIABLE.sub(lambda match: self._variable(match, node, path, names, environ), value)
         place = self._here(node)
         self._source.places[path] = Place(place.file, place.line, variables=tuple(names))
         return text
 
     def _variable(
-        self, match: re.Match[str], node: yaml.Node, path: KeyPath, names: list[str]
+        self,
+        match: re.Match[str],
+        node: yaml.Node,
+        path: KeyPath,
+        names: list[str],
+        environ: Mapping[str, str],
     ) -> str:
         name, default = match.group(1), match.group(2)
         if name is None:  # `$${` stands for `${`
             return "${"
-        value = self._environ.get(name) or default  # an empty variable counts as not set
+        value = environ.get(name) or default  # an empty variable counts as not set
         if value is None:
             raise MissingVariableError(
                 f"{self._here(node)}: {dotted(path)} needs the environment variable {name}, "

@@ -35,11 +35,14 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │       ├── ContextTooLongError           NF-228  1     the prompt does not fit there
     │       ├── ContentFilteredError          NF-229  1     refused by the provider's filter
     │       ├── UpstreamFaultError            NF-230  1     the server failed or is overloaded
-    │       └── BrokenReplyError              NF-231  1     the reply is not whole
+    │       ├── BrokenReplyError              NF-231  1     the reply is not whole
+    │       └── RequestTooLargeError          NF-232  1     more bytes than the server reads
     ├── RouterError                           NF-240  1
     │   ├── NoCandidateError                  NF-241  1     every candidate was passed over
     │   ├── AllCandidatesFailedError          NF-242  1     each one that was asked failed
     │   ├── DeadlineExceededError             NF-243  1     the request's time is up
+    │   ├── RouterBusyError                   NF-244  1     too many requests wait already
+    │   ├── ContentBlockedError               NF-250  1     the rules for unsafe content say no
     │   ├── BudgetExhaustedError              NF-260  4     the budget does not allow the call
     │   └── UnknownPriceError                 NF-261  2     a budget applies, and no price is known
     ├── DocumentError                         NF-300  1
@@ -59,11 +62,35 @@ programs: sizes, names, paths; never a secret and never the user's text).
     │   ├── DiskFullError                     NF-401  1
     │   ├── DatabaseError                     NF-402  1
     │   ├── SchemaVersionError                NF-403  1     written by a newer Nearfar
-    │   └── LockedError                       NF-404  1     another program holds the lock
+    │   ├── LockedError                       NF-404  1     another program holds the lock
+    │   └── CheckpointDataError               NF-406  1     a row of a checkpoint cannot be read
+    │       ├── CheckpointTypeError           NF-407  1     a class that it may not hold
+    │       └── EncryptionError               NF-408  1     a row that does not fit the key
     ├── WorkflowError                         NF-500  1
     │   ├── WorkflowNotFoundError             NF-501  2
     │   ├── WorkflowInputError                NF-502  2
-    │   └── WorkflowFailedError               NF-503  1
+    │   ├── WorkflowFailedError               NF-503  1
+    │   ├── RunNotFoundError                  NF-504  2
+    │   ├── LeaseLostError                    NF-505  1     another writer has the thread
+    │   ├── RunConflictError                  NF-506  2     same key, other body
+    │   ├── RunStateError                     NF-507  2     not in its present state
+    │   ├── ThreadBusyError                   NF-508  1     another run of the thread comes first
+    │   ├── RunCancelledError                 NF-509  1
+    │   ├── PoisonedRunError                  NF-511  1     the program died at it again and again
+    │   ├── AnswerExpiredError                NF-512  1     nobody answered in time
+    │   ├── EffectUnknownError                NF-520  1     done or not: nobody knows
+    │   ├── EffectNotDoneError                NF-521  1     an effect that may be tried again
+    │   ├── EffectValueError                  NF-522  1     done, but its result cannot be kept
+    │   ├── EffectOrderError                  NF-523  1     a step whose calls changed places
+    │   ├── FarUnreachableError               NF-524  1     no far model, and the step needs one
+    │   ├── AgentLimitError                   NF-550  1     steps, calls, depth, time or money of a run
+    │   ├── CrewDefinitionError               NF-580  2
+    │   ├── TaskFailedError                   NF-581  1     a crew's task did not come out right
+    │   └── DelegationLimitError              NF-582  1
+    ├── PromptError                           NF-570  1
+    │   ├── PromptNotFoundError               NF-571  2
+    │   ├── PromptFileError                   NF-572  2
+    │   └── PromptVariableError               NF-573  2
     └── ToolError                             NF-600  1
         ├── ToolNotFoundError                 NF-601  2
         ├── ToolDeniedError                   NF-602  1     the permissions say no, or a person did
@@ -110,6 +137,7 @@ from ._errors_models import (
     AuthenticationError,
     BrokenReplyError,
     BudgetExhaustedError,
+    ContentBlockedError,
     ContentFilteredError,
     ContextTooLongError,
     ContextWindowError,
@@ -128,6 +156,8 @@ from ._errors_models import (
     QuotaExhaustedError,
     RateLimitedError,
     RejectedRequestError,
+    RequestTooLargeError,
+    RouterBusyError,
     RouterError,
     UnknownPriceError,
     UnsupportedInputError,
@@ -138,9 +168,21 @@ from ._errors_models import (
     UpstreamNotFoundError,
     UpstreamTimeoutError,
 )
+from ._errors_prompts import (
+    CrewDefinitionError,
+    DelegationLimitError,
+    PromptError,
+    PromptFileError,
+    PromptNotFoundError,
+    PromptVariableError,
+    TaskFailedError,
+)
 from ._errors_storage import (
+    CheckpointDataError,
+    CheckpointTypeError,
     DatabaseError,
     DiskFullError,
+    EncryptionError,
     LockedError,
     SchemaVersionError,
     StorageError,
@@ -159,6 +201,20 @@ from ._errors_tools import (
     UrlRefusedError,
 )
 from ._errors_workflows import (
+    AgentLimitError,
+    AnswerExpiredError,
+    EffectNotDoneError,
+    EffectOrderError,
+    EffectUnknownError,
+    EffectValueError,
+    FarUnreachableError,
+    LeaseLostError,
+    PoisonedRunError,
+    RunCancelledError,
+    RunConflictError,
+    RunNotFoundError,
+    RunStateError,
+    ThreadBusyError,
     WorkflowError,
     WorkflowFailedError,
     WorkflowInputError,
@@ -167,29 +223,42 @@ from ._errors_workflows import (
 
 __all__ = [
     "DOCS_PAGE",
+    "AgentLimitError",
     "AllCandidatesFailedError",
+    "AnswerExpiredError",
     "ApiDescriptionError",
     "ApprovalRequiredError",
     "AuthenticationError",
     "BrokenReplyError",
     "BudgetExhaustedError",
+    "CheckpointDataError",
+    "CheckpointTypeError",
     "ConfigurationError",
+    "ContentBlockedError",
     "ContentFilteredError",
     "ContextTooLongError",
     "ContextWindowError",
+    "CrewDefinitionError",
     "DatabaseError",
     "DeadlineExceededError",
+    "DelegationLimitError",
     "DiskFullError",
     "DocumentError",
     "DocumentNotFoundError",
     "DocumentTooLargeError",
+    "EffectNotDoneError",
+    "EffectOrderError",
+    "EffectUnknownError",
+    "EffectValueError",
     "EmbedderMismatchError",
     "EmptyDocumentError",
     "EncryptedDocumentError",
+    "EncryptionError",
     "EngineBusyError",
     "EngineCrashedError",
     "EngineMemoryError",
     "EngineTimeoutError",
+    "FarUnreachableError",
     "FetchError",
     "GrammarError",
     "IndexDamagedError",
@@ -197,6 +266,7 @@ __all__ = [
     "IndexNotFoundError",
     "InternalError",
     "InvalidParameterError",
+    "LeaseLostError",
     "LockedError",
     "MetadataError",
     "MissingPackageError",
@@ -208,12 +278,25 @@ __all__ = [
     "NoCandidateError",
     "NoDocumentsError",
     "NoProviderError",
+    "PoisonedRunError",
+    "PromptError",
+    "PromptFileError",
+    "PromptNotFoundError",
+    "PromptVariableError",
     "QuotaExhaustedError",
     "RateLimitedError",
     "RejectedRequestError",
+    "RequestTooLargeError",
+    "RouterBusyError",
     "RouterError",
+    "RunCancelledError",
+    "RunConflictError",
+    "RunNotFoundError",
+    "RunStateError",
     "SchemaVersionError",
     "StorageError",
+    "TaskFailedError",
+    "ThreadBusyError",
     "ToolDeniedError",
     "ToolError",
     "ToolFailedError",

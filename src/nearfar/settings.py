@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from ._settings_agents import AgentLimits, AssistantSettings
 from ._settings_far import (
     BreakerSettings,
     BudgetSettings,
@@ -28,10 +29,17 @@ from ._settings_far import (
     Price,
     RouterSettings,
 )
-from ._settings_places import ModelReference, StorageUrl, WorkflowReference
+from ._settings_places import FolderPath, ModelReference
+from ._settings_policies import PolicySettings, RuleSettings, Share, WhenSettings
+from ._settings_policies import described as described_policy
+from ._settings_policies import hours as policy_hours
+from ._settings_policies import inner as parts_of_policy
+from ._settings_privacy import ContentSettings, PrivacySettings, ReceiptSettings
 from ._settings_problems import explain
+from ._settings_runs import RunSettings
 from ._settings_section import Section as _Section
 from ._settings_source import Source, dotted, read
+from ._settings_storage import EncryptionSettings, RetentionSettings, StorageSettings
 from ._settings_tools import (
     ApiSettings,
     AuditSettings,
@@ -43,40 +51,59 @@ from ._settings_tools import (
     ToolSettings,
     WebToolSettings,
 )
+from ._settings_workflows import NodeSettings, RetrySettings, WorkflowEntry, WorkflowSettings
 from .errors import ConfigurationError, StorageError
 
 __all__ = [
     "FILE_NAME",
+    "AgentLimits",
     "ApiSettings",
+    "AssistantSettings",
     "AuditSettings",
     "BreakerSettings",
     "BudgetSettings",
     "CacheSettings",
+    "ContentSettings",
     "DocumentsToolSettings",
     "EmbeddingSettings",
+    "EncryptionSettings",
     "FilesToolSettings",
     "Loaded",
     "LocalOptions",
     "LogSettings",
     "ModelProfile",
     "ModelSettings",
+    "NodeSettings",
     "Permission",
     "PermissionRule",
+    "PolicySettings",
     "Price",
+    "PrivacySettings",
+    "PromptSettings",
+    "ReceiptSettings",
+    "RetentionSettings",
     "RetrievalSettings",
+    "RetrySettings",
     "RouterSettings",
+    "RuleSettings",
+    "RunSettings",
     "Settings",
     "Source",
     "SqlToolSettings",
     "StorageSettings",
     "ToolSettings",
     "WebToolSettings",
+    "WhenSettings",
+    "WorkflowSettings",
+    "described_policy",
     "dotted",
     "find_file",
     "home",
     "json_schema",
     "load",
     "load_settings",
+    "parts_of_policy",
+    "policy_hours",
     "read_source",
     "resolve",
 ]
@@ -132,13 +159,19 @@ class ModelSettings(_Section):
     base_url: str | None = None
     """The address of the API; unset: the provider's own. `openai-compatible` needs one."""
     api_key: SecretStr | None = None
-    """The key; unset: the provider's usual environment variable."""
+    """The key, or `keyring`; unset: the provider's environment variable, else the keyring."""
     transport: Literal["lean", "sdk"] = "lean"
     """OpenAI and compatible ones: Nearfar's own client, or the `openai` package."""
     price: Price | None = None
     """What a million tokens cost; unset: the published price, where there is one."""
     profile: ModelProfile = ModelProfile()
     """What the model takes; what is not said is taken from what is known of the model."""
+    quality: Share | None = None
+    """How good its answers are, from 0 to 1, for the policy `quality`."""
+    max_concurrency: Annotated[int, Field(ge=1)] | None = None
+    """Requests that all routers of a program may send to it at the same time; unset: no limit."""
+    max_waiting: Annotated[int, Field(ge=0)] = 256
+    """Requests that may wait where `max_concurrency` is reached; one more is refused (NF-244)."""
     local: LocalOptions = LocalOptions()
     """Options for this model alone; what is not set here comes from the section `local`."""
 
@@ -195,11 +228,11 @@ class RetrievalSettings(_Section):
     """Disk space, in MiB, for the indexes that `nearfar ask --docs` keeps; the oldest go first."""
 
 
-class StorageSettings(_Section):
-    """Where runs, ledgers and journals are kept."""
+class PromptSettings(_Section):
+    """Templates of prompts."""
 
-    url: StorageUrl | None = None
-    """`sqlite:///path/to/file.db`; unset: nearfar.db under the home folder."""
+    folder: FolderPath | None = None
+    """Your own templates; one of the same name goes before the one that comes with Nearfar."""
 
 
 class LogSettings(_Section):
@@ -220,6 +253,12 @@ class Settings(_Section):
     """Budgets by name; a router names the one that its requests are paid from."""
     caches: dict[str, CacheSettings] = Field(default={})
     """Caches of answers by name; a router names the one that it uses."""
+    privacy: PrivacySettings = PrivacySettings()
+    """What keeps a request of a router on this machine."""
+    content: ContentSettings = ContentSettings()
+    """Requests of a router that are blocked, or kept near, for what they ask."""
+    receipts: ReceiptSettings = ReceiptSettings()
+    """The receipts of routers."""
     embeddings: dict[str, EmbeddingSettings] = Field(default={})
     """Embedding models by name; the one called `default` is used when no name is given."""
     local: LocalOptions = LocalOptions()
@@ -228,10 +267,16 @@ class Settings(_Section):
     """How documents are split and found."""
     storage: StorageSettings = StorageSettings()
     """Where runs, ledgers and journals are kept."""
-    workflows: dict[str, WorkflowReference] = Field(default={})
-    """Workflows by name: `package.module:graph` or `./file.py:graph`."""
+    runs: RunSettings = RunSettings()
+    """How durable runs are worked on."""
+    workflows: dict[str, WorkflowEntry] = Field(default={})
+    """Workflows by name: `package.module:graph`, `./file.py:graph` or a crew, `./crew.yaml`; or a section."""
     tools: ToolSettings = ToolSettings()
     """What agents can call, and what they may do with it."""
+    prompts: PromptSettings = PromptSettings()
+    """Templates of prompts."""
+    assistant: AssistantSettings = AssistantSettings()
+    """The workflow `assistant`, and `nearfar chat`."""
     log: LogSettings = LogSettings()
     """What is logged to standard error."""
 
@@ -247,6 +292,8 @@ class Settings(_Section):
                 raise ValueError(f"the router {name!r} names {router.budget!r}, which is no budget")
             if router.cache is not None and router.cache not in self.caches:
                 raise ValueError(f"the router {name!r} names {router.cache!r}, which is no cache")
+        if self.assistant.budget is not None and self.assistant.budget not in self.budgets:
+            raise ValueError(f"assistant names {self.assistant.budget!r}, which is no budget")
         return self
 
     def local_options(self, name: str | None = None) -> LocalOptions:

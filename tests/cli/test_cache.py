@@ -9,7 +9,7 @@ from nearfar.llm import chat_model
 from nearfar.llm.cache import Asked, ResponseCache
 from nearfar.testing.fault_server import FaultServer, Reply
 from tests.conftest import Cli
-from tests.llm.cache.kit import lookup, store
+from tests.llm.cache.kit import file_of, lookup, store
 
 CONFIG = """\
 models:
@@ -36,7 +36,7 @@ def used(server: FaultServer) -> ResponseCache:
         store(cache, Asked([], [], options={"seed": number}), "x", model=model)
     assert lookup(cache, Asked([], [], options={"seed": 0}))
     store(cache, Asked([], [], tenant="t"), "x")
-    cache._file.close()
+    file_of(cache).close()
     return cache
 
 

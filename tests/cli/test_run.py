@@ -201,7 +201,7 @@ def test_help_without_a_workflow_is_the_commands_own(capsys: pytest.CaptureFixtu
 
 def test_without_a_workflow_the_known_ones_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--question", "x"]) == 2
-    assert "Known: ask" in capsys.readouterr().err
+    assert "Known: approve, ask" in capsys.readouterr().err
 
 
 def test_an_unknown_workflow_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,9 +297,3 @@ def test_input_from_standard_input_in_a_process_of_its_own(
     assert done.rc == 0, done.err
     assert done.json["output"]["answer"] == "ÜNÏ"
     assert done.err == ""
-
-
-def test_detach_is_not_an_option_yet(run: Run) -> None:
-    code, _, err = run("graph", "--question", "x", "--detach")
-    assert code == 2
-    assert "no input 'detach'" in err

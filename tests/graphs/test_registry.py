@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 from nearfar.errors import WorkflowError, WorkflowNotFoundError
 from nearfar.graphs.loading import Place, parse_place
 from nearfar.graphs.registry import find, names, workflow
-from nearfar.settings import Settings
+from nearfar.settings import Settings, load_settings
 
 GRAPH_FILE = """
 from langgraph.graph import START, StateGraph
@@ -187,7 +187,7 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
 
 def test_names_of_the_settings_come_first(file: Path) -> None:
     settings = Settings(workflows={"ask": f"{file}:graph", "shout": f"{file}:builder"})
-    assert names(settings) == ["ask", "shout"]
+    assert sorted({*names(Settings()), "shout"}) == names(settings)
     assert find("ask", settings).origin == "settings"
     assert find("ask", Settings()).origin == "built-in"
     assert workflow("shout", settings=settings).invoke({"text": "hi"}) == {"text": "HI"}
@@ -226,3 +226,22 @@ def test_a_package_that_does_not_load_is_named(monkeypatch: pytest.MonkeyPatch) 
     _install(monkeypatch, _Point(ImportError("it needs more")))
     with pytest.raises(WorkflowError, match=r"an installed package cannot be loaded.*needs more"):
         workflow("packaged", settings=Settings())
+
+
+CREW = """\
+inputs: {topic: {description: What about.}}
+roles: {writer: {goal: Write}}
+tasks: {write: {description: "Write about {{ topic }}.", role: writer}}
+"""
+
+
+def test_a_crew_in_yaml_is_a_workflow(tmp_path: Path) -> None:
+    file = tmp_path / "crew.yaml"
+    file.write_text(CREW, encoding="utf-8")
+    found = find(str(file), Settings())
+    assert (found.origin, found.graph(Settings()).name) == ("file", "crew")
+    (tmp_path / "nearfar.yaml").write_text("workflows: {pen: ./crew.yaml}", encoding="utf-8")
+    settings = load_settings(tmp_path / "nearfar.yaml")
+    named = find("pen", settings)
+    assert (named.origin, named.reference) == ("settings", str(file))
+    assert "topic" in named.graph(settings).get_input_jsonschema()["properties"]

@@ -133,7 +133,7 @@ BY_STATUS = {
     408: "silence",
     409: "rejected",
     412: "rejected",
-    413: "context",
+    413: "too_large",
     422: "rejected",
     429: "rate_limit",
     431: "rejected",
@@ -273,3 +273,9 @@ def test_reading_exceptions_imports_no_sdk() -> None:
     before = {name for name in sys.modules if name in {"openai", "anthropic", "google.genai"}}
     ORIGIN.from_exception(ValueError("x"), begun=False)
     assert {n for n in sys.modules if n in {"openai", "anthropic", "google.genai"}} == before
+
+
+def test_too_many_bytes_are_not_too_many_tokens() -> None:
+    bytes_ = ORIGIN.from_status(413, {}, {"error": {"message": "Request Entity Too Large"}})
+    tokens = ORIGIN.from_status(413, {}, {"error": {"message": "maximum context length is 8"}})
+    assert (bytes_.fault, tokens.fault) == ("too_large", "context")

@@ -127,7 +127,7 @@ def _run(
 ) -> None:
     from nearfar.graphs.ask import build_ask
     from nearfar.graphs.registry import Workflow
-    from nearfar.graphs.running import Listener, run_once
+    from nearfar.graphs.runtime.once import Listener, run_once
 
     workflow = Workflow(
         "ask", "built-in", "nearfar.graphs.ask:build_ask", lambda: build_ask(model, None, settings)
@@ -137,7 +137,7 @@ def _run(
     with _thinking(hidden=as_json) as stop:
         tokens.before_first = stop
         finished = run_async(
-            run_once(workflow, values, settings, thread_id=thread, listener=listener)
+            run_once(workflow, values, settings, thread_id=thread, listener=listener, keep=False)
         )
     if as_json:
         emit_json(finished.output)

@@ -13,6 +13,7 @@ from .output import emit_json, run_async
 
 if TYPE_CHECKING:
     from nearfar.llm.cache import CacheStats
+    from nearfar.llm.cache.redis_store import RedisStore
     from nearfar.settings import Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -26,7 +27,8 @@ def show_stats(*, as_json: JsonOption = False) -> None:
     """Show what each cache holds, and how often it had the answer."""
     from nearfar.llm.cache import stats
 
-    rows = _with_configured(stats(), current_settings())
+    known = current_settings()
+    rows = _with_configured([*stats(), *(c.stats() for c in _elsewhere(known))], known)
     if as_json:
         emit_json({"caches": [_plain(row, kind) for row, kind in rows]})
         return
@@ -59,12 +61,16 @@ def clear_answers(
     """Delete answers: all, or those of a cache, a model or a tenant."""
     from nearfar.llm.cache import clear, stats
 
-    known = {row.name for row in stats()} | set(current_settings().caches)
+    settings = current_settings()
+    known = {row.name for row in stats()} | set(settings.caches)
     if name is not None and name not in known:
         raise UsageError(
             f"There is no cache {name!r}.", data={"name": name, "known": sorted(known)}
         )
     removed = clear(name, model=model, tenant=tenant)
+    for cache in _elsewhere(settings):
+        if name in (None, cache.name):
+            removed += cache.remove(model=model, tenant=tenant)
     if as_json:
         emit_json({"removed": removed})
     else:
@@ -105,6 +111,16 @@ def warm_up(
         )
     if report.failed:
         raise typer.Exit(1)
+
+
+def _elsewhere(settings: "Settings") -> "list[RedisStore]":
+    """The caches that are not in the file."""
+    urls = {name: own.url for name, own in settings.caches.items() if own.url is not None}
+    if not urls:
+        return []
+    from nearfar.llm.cache.redis_store import RedisStore
+
+    return [RedisStore(url.get_secret_value(), name) for name, url in urls.items()]
 
 
 def _with_configured(

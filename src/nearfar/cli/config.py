@@ -1,4 +1,4 @@
-"""`nearfar config show | check | schema`."""
+"""`nearfar config show | check | schema | key`."""
 
 import json
 import sys
@@ -11,6 +11,7 @@ import typer
 from nearfar.errors import ConfigurationError
 from nearfar.telemetry import is_secret_key, redact
 
+from . import keys
 from .context import invocation, loaded
 from .output import emit_json
 
@@ -21,9 +22,13 @@ app = typer.Typer(
     help="Show and check the configuration.", no_args_is_help=True, add_completion=False
 )
 
+app.add_typer(keys.app, name="key")
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 KeyPath = tuple[str | int, ...]
 DEFAULT = "default"
+NO_KEYS = ("keyring", "none")
+"""What stands for a key without being one."""
 
 
 @dataclass(frozen=True)
@@ -135,11 +140,19 @@ def _plain_secrets(source: "Source") -> Iterator[dict[str, Any]]:
         if place is None or place.file is None or place.variables or not isinstance(value, str):
             continue
         key = dotted(path)
+        if path[-1] == "api_key" and value in NO_KEYS:
+            continue
         if (value and is_secret_key(str(path[-1]))) or redact(value) != value:
             variable = str(path[-1]).upper().replace("-", "_")
             yield {
                 "key": key,
                 "line": place.line,
                 "message": f"{place}: {key} holds a secret in plain text. Put it into an "
-                f"environment variable and write ${{{variable}}} here.",
+                f"environment variable and write ${{{variable}}} here{_or_keyring(path)}.",
             }
+
+
+def _or_keyring(path: KeyPath) -> str:
+    if len(path) == 3 and path[0] == "models" and path[2] == "api_key":
+        return f", or into the keyring (nearfar config key set {path[1]})"
+    return ""

@@ -29,7 +29,7 @@ def route(
         bool, typer.Option("--private", help="Keep the request on this machine.")
     ] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print the words as they come.")] = False,
-    explain: Annotated[
+    show_why: Annotated[
         bool, typer.Option("--explain", help="Show who was considered, and why.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -46,8 +46,8 @@ def route(
         emit_json({"answer": reply.text, "receipt": receipt})
         return
     sys.stdout.write("\n" if words else f"{reply.text}\n")
-    if explain:
-        _explain(receipt)
+    if show_why:
+        explain(receipt)
 
 
 async def _ask(
@@ -65,10 +65,12 @@ async def _ask(
     return whole
 
 
-def _explain(receipt: dict[str, Any]) -> None:
+def explain(receipt: dict[str, Any]) -> None:
+    """Show a receipt to people."""
     from rich.table import Table
 
-    table = Table(title=f"Router {receipt['router']}, policy {receipt['policy']}")
+    title = f"Router {receipt['router']}, policy {receipt['policy']}, receipt {receipt['id']}"
+    table = Table(title=title)
     for column in ("candidate", "model", "what happened"):
         table.add_column(column)
     for entry in receipt["candidates"]:
@@ -81,3 +83,6 @@ def _explain(receipt: dict[str, Any]) -> None:
             told += f": {attempt['reason']} ({attempt['code']}, {attempt['verdict']})"
         table.add_row(attempt["candidate"], attempt["model"], told)
     console().print(table)
+    if receipt["private"]:
+        found = ", ".join(f"{count} {kind}" for kind, count in receipt["found"].items())
+        console().print(f"The request is private: {found or 'it is marked so'}.")

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearfar.errors import UsageError, WorkflowFailedError, WorkflowInputError
+from nearfar.errors import UsageError, WorkflowInputError
 
+from .background import program_ends, work_apart
 from .context import settings as current_settings
 from .output import console, emit_json, err_console, prints_to_stderr, run_async
 
 if TYPE_CHECKING:
     from nearfar.graphs.inputs import Field, InputSchema
-    from nearfar.graphs.running import Finished, Listener
+    from nearfar.graphs.runtime.once import Finished, Listener
 
 WAITING = 3
 
@@ -35,7 +36,7 @@ def run(
     context: typer.Context,
     workflow: Annotated[
         str | None,
-        typer.Argument(help="A name, FILE.py:ATTRIBUTE or package.module:ATTRIBUTE."),
+        typer.Argument(help="A name, FILE.py:ATTRIBUTE, package.module:ATTRIBUTE or CREW.yaml."),
     ] = None,
     *,
     input_file: Annotated[
@@ -52,6 +53,9 @@ def run(
     stream: Annotated[
         bool, typer.Option("--stream", help="Print the model's words as they come.")
     ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Let it go on in the background; `nearfar runs`.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     show_help: Annotated[
         bool, typer.Option("--help", help="Show this message, or the workflow's inputs.")
@@ -59,7 +63,7 @@ def run(
 ) -> None:
     """Run a workflow and print its output.
 
-    Exit code 3: it waits for a person; --thread T --resume VALUE answers.
+    Exit code 3: it waits for a person; `nearfar runs approve ID` answers.
     """
     if workflow is None or workflow.startswith("-"):
         if show_help:
@@ -76,8 +80,11 @@ def run(
         raise UsageError("--resume answers a thread.", remedy="Name it with --thread T.")
     with prints_to_stderr() if as_json else nullcontext():  # the user's code may print
         values = _values(workflow, input_file, context.args)
-        screen = _Screen(stream=stream, as_json=as_json)
-        finished = _run(workflow, values, thread, resume, screen)
+        screen = Screen(stream=stream, as_json=as_json)
+        if detach:
+            finished = _detached(workflow, values, thread, resume)
+        else:
+            finished = _run(workflow, values, thread, resume, screen)
     screen.show(finished)
     if finished.status == "waiting":
         raise typer.Exit(WAITING)
@@ -189,10 +196,10 @@ def _run(
     values: Any,
     thread: str | None,
     resume: str | None,
-    screen: "_Screen",
+    screen: "Screen",
 ) -> "Finished":
     from nearfar.graphs.registry import find
-    from nearfar.graphs.running import run_once
+    from nearfar.graphs.runtime.once import run_once
 
     settings = current_settings()
     work = run_once(
@@ -200,27 +207,42 @@ def _run(
         values,
         settings,
         thread_id=thread,
-        resume=None if resume is None else _json_or_text(resume),
+        resume=None if resume is None else json_or_text(resume),
         listener=screen.listener(),
     )
-    try:
+    with program_ends(workflow):
         return run_async(work)
-    except SystemExit as stop:
-        raise WorkflowFailedError(
-            f"A step of the workflow ended the program (exit code {stop.code}).",
-            remedy="Return from the step, or raise an error, instead of sys.exit().",
-            data={"workflow": workflow, "step": None, "type": "SystemExit"},
-        ) from stop
 
 
-def _json_or_text(text: str) -> Any:
+def _detached(workflow: str, values: Any, thread: str | None, resume: str | None) -> "Finished":
+    """Accept the run, and let a process of its own work on it."""
+    if resume is not None:
+        raise UsageError(
+            "--resume and --detach do not go together.",
+            remedy="Answer with: nearfar runs approve ID --detach.",
+        )
+    from nearfar.graphs.runtime.once import Finished
+    from nearfar.graphs.runtime.runner import Runner
+
+    async def accept() -> Finished:
+        async with Runner(current_settings(), work=False) as runner:
+            run = await runner.start(workflow, values, thread_id=thread)
+            return Finished.of(await run.record())
+
+    finished = run_async(accept())
+    work_apart(finished.run_id)
+    return finished
+
+
+def json_or_text(text: str) -> Any:
+    """A value that is typed on the command line."""
     try:
         return json.loads(text)
     except ValueError:
         return text
 
 
-class _Screen:
+class Screen:
     """Tokens to standard output (or nowhere with ``--json``), steps and status to standard error."""
 
     def __init__(self, *, stream: bool, as_json: bool) -> None:
@@ -229,7 +251,8 @@ class _Screen:
         self._written = False
 
     def listener(self) -> "Listener":
-        from nearfar.graphs.running import Listener
+        """What a run is followed with."""
+        from nearfar.graphs.runtime.once import Listener
 
         tokens = self._token if self._stream and not self._as_json else None
         steps = self._step if self._stream or sys.stderr.isatty() else None
@@ -245,10 +268,15 @@ class _Screen:
             sys.stderr.write(f"{name} ...\n")
 
     def show(self, finished: "Finished") -> None:
+        """The end of the run, or how it stands."""
         if self._as_json:
             emit_json(finished.to_dict())
             return
-        if self._written:
+        if finished.status in ("queued", "running"):
+            out = console()
+            out.print(f"Run {finished.run_id} goes on in the background.", markup=False)
+            out.print(f"Look at it with: nearfar runs watch {finished.run_id}", markup=False)
+        elif self._written:
             sys.stdout.write("\n")
         elif isinstance(finished.output, str):
             console().print(finished.output, markup=False, soft_wrap=True)
@@ -265,7 +293,7 @@ def _show_questions(finished: "Finished") -> None:
         value = question["value"]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         err.print(f"Waiting for an answer: {text}", markup=False, soft_wrap=True)
-    err.print(f"Answer with: --thread {finished.thread_id} --resume VALUE", markup=False)
+    err.print(f"Answer with: nearfar runs approve {finished.run_id}", markup=False)
 
 
 def _print_inputs(workflow: str) -> None:
@@ -283,7 +311,8 @@ def _print_inputs(workflow: str) -> None:
     else:
         out.print("It takes no input.")
     out.print(
-        "\nOptions: --input FILE|-, --thread T, --resume VALUE, --stream, --json", markup=False
+        "\nOptions: --input FILE|-, --thread T, --resume VALUE, --stream, --detach, --json",
+        markup=False,
     )
 
 

@@ -6,9 +6,13 @@ Nothing is loaded here: a command line that only prints its help must not wait f
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .cascades import cascade
     from .registry import Workflow, find, names, workflow
+    from .runtime.parking import cloud_required
 
-__all__ = ["Workflow", "find", "names", "workflow"]
+__all__ = ["Workflow", "cascade", "cloud_required", "find", "names", "workflow"]
+
+_HOMES = {"cascade": ".cascades", "cloud_required": ".runtime.parking"}
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +20,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(".registry", __name__), name)
+    return getattr(import_module(_HOMES.get(name, ".registry"), __name__), name)

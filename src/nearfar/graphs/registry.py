@@ -6,8 +6,8 @@ that makes one of them, with no argument or with ``settings``.
 
 import difflib
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,24 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 
 from nearfar.errors import NearfarError, WorkflowError, WorkflowNotFoundError
-from nearfar.settings import Settings, resolve
+from nearfar.settings import NodeSettings, Settings, resolve
 
 from .loading import load, parse_place
+from .policies import with_policies
 
 ENTRY_POINT_GROUP = "nearfar.workflows"
 
-BUILT_IN = {"ask": "nearfar.graphs.ask:build_ask"}
+BUILT_IN = {
+    "ask": "nearfar.graphs.ask:build_ask",
+    "assistant": "nearfar.graphs.assistant:build_assistant",
+    "code_review": "nearfar.graphs.code_review:build_code_review",
+    "data_report": "nearfar.graphs.data_report:build_data_report",
+    "research": "nearfar.graphs.research:build_research",
+    "approve": "nearfar.graphs.approve:build_approve",
+    "ask": "nearfar.graphs.ask:build_ask",
+    "extract": "nearfar.graphs.extract:build_extract",
+    "summarize": "nearfar.graphs.summarize:build_summarize",
+}
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -36,10 +47,16 @@ class Workflow:
     origin: str  # "settings", "built-in", "package", "file" or "module"
     reference: str
     fetch: Callable[[], Any]
+    nodes: Mapping[str, NodeSettings] = field(default_factory=dict)  # policies of its steps
 
     def graph(self, settings: Settings | None = None) -> Graph:
-        """Load it and compile it without a checkpointer. Raises WorkflowError."""
-        return _compiled(self._made(self.fetch(), settings))
+        """Load it and compile it without a checkpointer. Raises WorkflowError.
+
+        What the settings say about its steps is put on a copy. Raises ConfigurationError where
+        that does not fit the graph.
+        """
+        made = _compiled(self._made(self.fetch(), settings))
+        return with_policies(made, self.name, dict(self.nodes))
 
     def _made(self, value: Any, settings: Settings | None) -> Any:
         if isinstance(value, StateGraph | Pregel) or not callable(value):
@@ -113,14 +130,26 @@ def find(reference: str, settings: Settings | str | Path | None = None) -> Workf
     ``nearfar.workflows`` of installed packages. Raises WorkflowNotFoundError with near names.
     """
     chosen = resolve(settings)
-    if reference in chosen.workflows:
-        return _placed(reference, chosen.workflows[reference], "settings")
+    entry = chosen.workflows.get(reference)
+    if entry is None:
+        return _elsewhere(reference, chosen)
+    if isinstance(entry, str):
+        return _placed(reference, entry, "settings")
+    if entry.graph is not None:
+        return replace(_placed(reference, entry.graph, "settings"), nodes=entry.nodes)
+    return replace(_elsewhere(reference, chosen), nodes=entry.nodes)
+
+
+def _elsewhere(reference: str, chosen: Settings) -> Workflow:
+    """Not in the settings: built in, installed, or a place."""
     if reference in BUILT_IN:
         return _placed(reference, BUILT_IN[reference], "built-in")
     installed = _installed()
     if reference in installed:
         point = installed[reference]
         return Workflow(reference, "package", point.value, lambda: _from_package(point))
+    if _is_crew(reference):
+        return _placed(reference, reference, "file")
     place = parse_place(reference)
     if place is not None:
         return _placed(reference, reference, "file" if place.is_file else "module")
@@ -134,15 +163,32 @@ def workflow(name: str, *, settings: Settings | str | Path | None = None) -> Gra
 
 
 def _placed(name: str, reference: str, origin: str) -> Workflow:
+    if _is_crew(reference):
+        return Workflow(name, origin, reference, lambda: _crew(reference))
     place = parse_place(reference)
     if place is None:
         raise WorkflowNotFoundError(
-            f"The workflow {name!r} stands for {reference!r}, which is neither FILE.py:ATTRIBUTE "
-            "nor package.module:ATTRIBUTE.",
+            f"The workflow {name!r} stands for {reference!r}, which is none of FILE.py:ATTRIBUTE, "
+            "package.module:ATTRIBUTE and CREW.yaml.",
             remedy="Mend the entry under `workflows` in nearfar.yaml.",
             data={"name": name, "known": []},
         )
     return Workflow(name, origin, str(place), lambda: load(place))
+
+
+def _is_crew(reference: str) -> bool:
+    return reference.lower().endswith((".yaml", ".yml"))
+
+
+def _crew(file: str) -> Callable[..., Any]:
+    """A function that makes the graph of the crew in that file."""
+
+    def build(settings: Settings | None = None) -> Graph:
+        from nearfar.agents.crew import build_crew
+
+        return build_crew(file, settings=settings)
+
+    return build
 
 
 def _installed() -> dict[str, EntryPoint]:
@@ -168,6 +214,6 @@ def _unknown(reference: str, settings: Settings) -> WorkflowNotFoundError:
     guess = f"Did you mean {near[0]}? " if near else ""
     return WorkflowNotFoundError(
         f"There is no workflow {reference!r}.",
-        remedy=f"{guess}Known: {', '.join(known)}; or name FILE.py:ATTRIBUTE.",
+        remedy=f"{guess}Known: {', '.join(known)}; or name FILE.py:ATTRIBUTE or CREW.yaml.",
         data={"name": reference, "known": known},
     )

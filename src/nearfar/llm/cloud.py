@@ -1,6 +1,5 @@
 """Chat models in the cloud, made from settings: one table of providers."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ from nearfar.errors import ConfigurationError, MissingPackageError
 from nearfar.settings import ModelSettings
 
 from .far import FarChatModel
+from .keys import key_of
 
 if TYPE_CHECKING:
     from .openai_wire import OpenAIWireChatModel
@@ -119,11 +119,11 @@ def cloud_model(name: str, settings: ModelSettings) -> BaseChatModel:
     provider's package is not installed.
     """
     provider = PROVIDERS[settings.provider]
-    key = settings.api_key or _key_from(provider.variables)
+    key = key_of(name, settings, provider.variables)
     if key is None and provider.variables:
         raise ConfigurationError(
             f"The model {name!r} ({settings.provider}) has no API key.",
-            remedy=f"Set {provider.variables[0]}, or models.{name}.api_key to ${{A_VARIABLE}}.",
+            remedy=f"Set {provider.variables[0]}, or store it: nearfar config key set {name}",
             data={"key": f"models.{name}.api_key", "variable": provider.variables[0]},
         )
     profile = _profile(settings)
@@ -154,11 +154,6 @@ def _lean(
     return OpenAIWireChatModel(
         model=settings.model, api_key=key, provider=settings.provider, profile=profile, **address
     )
-
-
-def _key_from(variables: tuple[str, ...]) -> SecretStr | None:
-    found = next((os.environ[v] for v in variables if os.environ.get(v)), None)
-    return SecretStr(found) if found else None
 
 
 def _profile(settings: ModelSettings) -> ModelProfile:

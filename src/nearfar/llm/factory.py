@@ -19,7 +19,8 @@ def chat_model(
     """The router or chat model of that name.
 
     None is the router ``default``, else the model ``default``, else the built-in model. A name that no
-    setting has may also be ``builtin`` or a folder. Loads and connects to nothing yet. Raises
+    setting has may also be ``builtin`` or a folder. Where the settings keep requests from going far, a
+    model that is far comes in a router of its own, which holds them back. Loads and connects to nothing yet. Raises
     ModelNotFoundError with the nearest name, ModelLoadError if the folder is no model, and
     ConfigurationError where a key is missing.
     """
@@ -27,6 +28,9 @@ def chat_model(
     chosen = _default(known) if name is None else name
     if chosen in known.routers:
         return _router(chosen, known)
+    if _is_screened(chosen, known):
+        alone = RouterSettings(candidates=[chosen])
+        return _router(chosen, known.model_copy(update={"routers": {chosen: alone}}))
     return _model(chosen, known)
 
 
@@ -56,6 +60,13 @@ def supports_grammar(model: Any) -> bool:
     while isinstance(model, RunnableBinding):
         model = model.bound
     return bool(getattr(model, "supports_grammar", False))
+
+
+def _is_screened(name: str, settings: Settings) -> bool:
+    """Whether it is a far model, and there is something that must not go there."""
+    model = settings.models.get(name)
+    looks = settings.privacy.is_on or settings.content.is_on
+    return looks and model is not None and model.provider != "local"
 
 
 def _default(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from nearfar.errors import (
     QuotaExhaustedError,
     RateLimitedError,
     RejectedRequestError,
+    RequestTooLargeError,
     UpstreamConnectionError,
     UpstreamError,
     UpstreamFaultError,
@@ -88,13 +89,20 @@ class Origin:
         """The error of any library's exception; ``begun``: something of the reply had come.
 
         An error of ours is returned as it is. An SDK's exception often hides the transport's: the
-        first of the chain of causes that says something decides.
+        first of the chain of causes that says something decides. A bare TimeoutError says less than
+        what was made of it: only that knows whether there was a connection yet.
         """
+        silent = None
         for link in _chain(error):
             if isinstance(link, NearfarError):
                 return link
-            if (found := self._recognised(link, begun=begun)) is not None:
+            if (found := self._recognised(link, begun=begun)) is None:
+                continue
+            if type(link) is not TimeoutError:
                 return found
+            silent = found
+        if silent is not None:
+            return silent
         return self.error(UpstreamFaultError, f"{type(error).__name__}: {_short(error)}", "unknown")
 
     def _recognised(self, error: BaseException, *, begun: bool) -> UpstreamError | None:
@@ -287,14 +295,11 @@ _RULES: tuple[_Rule, ...] = (
     (lambda s: s.status == 429 or bool(s.codes & _RATE_CODES), RateLimitedError, "rate_limit"),
     (lambda s: s.status in {401, 403}, AuthenticationError, "auth"),
     (
-        lambda s: (
-            s.status == 413
-            or bool(s.codes & _CONTEXT_CODES)
-            or any(w in s.words for w in _CONTEXT_WORDS)
-        ),
+        lambda s: bool(s.codes & _CONTEXT_CODES) or any(w in s.words for w in _CONTEXT_WORDS),
         ContextTooLongError,
         "context",
     ),
+    (lambda s: s.status == 413, RequestTooLargeError, "too_large"),
     (lambda s: bool(s.codes & _FILTER_CODES), ContentFilteredError, "content_filter"),
     (lambda s: s.status == 404, UpstreamNotFoundError, "not_found"),
     (lambda s: s.status == 408, UpstreamTimeoutError, "silence"),

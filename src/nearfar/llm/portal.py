@@ -34,6 +34,10 @@ class Portal:
             future.cancel()
             raise
 
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run ``work`` without waiting for it; cancelling the future cancels it."""
+        return asyncio.run_coroutine_threadsafe(work, self._running())
+
     async def acall(self, work: Coroutine[Any, Any, T]) -> T:
         """As ``call``, from a coroutine on any loop; cancelling it cancels ``work``."""
         home = self._running()

@@ -59,6 +59,8 @@ class ReplyReader:
             return None
         self.begun = True
         self.called = self.called or bool(chunk.tool_call_chunks)
+        if not (chunk.usage_metadata or chunk.response_metadata or chunk.id):
+            return chunk
         # Blocks can only be read by who knows whose they are.
         whose = chunk.response_metadata.get("model_provider")
         return AIMessageChunk(
@@ -134,7 +136,16 @@ def as_chunk(message: BaseMessage) -> AIMessageChunk:
 
 def joined(chunks: list[AIMessageChunk]) -> AIMessage:
     """One message of all chunks; calls whose arguments are not JSON are invalid, as LangChain has it."""
-    whole = chunks[0] if len(chunks) == 1 else chunks[0] + chunks[1:]
+    first, last = chunks[0], chunks[-1]
+    if len(chunks) == 2 and type(first.content) is str and not (last.content or last.additional_kwargs):
+        if not (first.tool_call_chunks or last.tool_call_chunks or first.response_metadata):
+            return AIMessage(
+                content=first.content,
+                additional_kwargs=first.additional_kwargs,
+                usage_metadata=last.usage_metadata,
+                response_metadata=last.response_metadata,
+            )
+    whole = first if len(chunks) == 1 else first + chunks[1:]
     return AIMessage(
         content=whole.content,
         additional_kwargs=whole.additional_kwargs,

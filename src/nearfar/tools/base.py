@@ -6,6 +6,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -26,10 +27,12 @@ from nearfar.settings import AuditSettings, Permission, Settings
 from .approval import ask
 from .audit import Entry, Outcome, record
 from .limits import Limits, arun_within, await_within, cut, cut_mark, run_within
+from .outside import Outside, aonce_each, once_each
 from .policy import Policy, policy_for
+from .result import Result
 from .spotlight import mark_as_data
 
-__all__ = ["Arguments", "GuardedTool", "Result", "guarded"]
+__all__ = ["Arguments", "GuardedTool", "Outside", "Result", "guarded"]
 
 Body = Callable[..., "Result | str"] | Callable[..., Awaitable["Result | str"]]
 Facts = Callable[..., Mapping[str, str]]
@@ -44,15 +47,6 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What a body returns. Text from outside names its ``source``, and is marked as data."""
-
-    text: str
-    source: str | None = None
-    data: Any = None  # for programs: goes into the message's artifact, not to the model
-
-
 @dataclass(frozen=True)
 class Guard:
     """What stands around a body."""
@@ -62,6 +56,7 @@ class Guard:
     audit: AuditSettings
     facts: Facts | None = None  # further arguments that permission patterns may speak of
     preview: Callable[..., str] | None = None  # what a person sees before approving
+    outside: Outside | None = None
 
 
 @dataclass
@@ -141,7 +136,8 @@ class GuardedTool(BaseTool):
         try:
             arguments, permission = self._permit(arguments, config)
             limit = self.guard.limits.timeout_s
-            result = run_within(lambda: self._call_body(arguments), limit, self.name)
+            work = partial(run_within, partial(self._call_body, arguments), limit, self.name)
+            result = once_each(self.name, self.guard.outside, arguments, _call_id(), work)
             return self._finish(result, arguments, permission, config)
         except BaseException as error:  # noqa: BLE001  # whatever a tool does, the run lives on
             raise self._failed(error, arguments, permission, config) from None
@@ -153,15 +149,17 @@ class GuardedTool(BaseTool):
         try:
             # In this thread, and not in the body's: it is quick, and an interrupt needs the context.
             arguments, permission = self._permit(arguments, config)
-            limit = self.guard.limits.timeout_s
-            if inspect.iscoroutinefunction(self.body):
-                body = self.body
-                result = await await_within(lambda: body(**arguments), limit, self.name)
-            else:
-                result = await arun_within(lambda: self._call_body(arguments), limit, self.name)
+            work = partial(self._within_limit, arguments)
+            result = await aonce_each(self.name, self.guard.outside, arguments, _call_id(), work)
             return self._finish(result, arguments, permission, config)
         except BaseException as error:  # noqa: BLE001  # whatever a tool does, the run lives on
             raise self._failed(error, arguments, permission, config) from None
+
+    async def _within_limit(self, arguments: dict[str, Any]) -> "Result | str":
+        body, limit = self.body, self.guard.limits.timeout_s
+        if inspect.iscoroutinefunction(body):
+            return await await_within(lambda: body(**arguments), limit, self.name)
+        return await arun_within(lambda: self._call_body(arguments), limit, self.name)
 
     def _call_body(self, arguments: dict[str, Any]) -> "Result | str":
         made = self.body(**arguments)
@@ -302,13 +300,15 @@ def guarded(
     default: Permission = "ask",
     facts: Facts | None = None,
     preview: Callable[..., str] | None = None,
+    outside: Outside | None = None,
 ) -> GuardedTool:
     """Make a tool of ``body``, a function or coroutine function called with the fields of ``args``.
 
     ``default`` holds where no rule of ``tools.permissions`` fits. ``facts`` gives, for the
     arguments of a call, further texts under further names that rules may match (it is called with
     all of them when the tool is used, and its names come from its attribute ``names``).
-    ``preview`` is what a person sees before approving.
+    ``preview`` is what a person sees before approving. ``outside`` declares that the body changes
+    something outside: then it is never repeated blindly.
     """
     tools = settings.tools
     names = [*args.model_fields, *getattr(facts, "names", ())]
@@ -318,6 +318,7 @@ def guarded(
         audit=tools.audit,
         facts=facts,
         preview=preview,
+        outside=outside,
     )
     return GuardedTool(
         name=name,
@@ -328,6 +329,11 @@ def guarded(
         body=body,
         guard=guard,
     )
+
+
+def _call_id() -> str | None:
+    call = _call.get()
+    return call.call_id if call else None
 
 
 async def _awaited(work: Awaitable[Result | str]) -> Result | str:

@@ -12,10 +12,11 @@ from pydantic import Field
 
 from nearfar.errors import ConfigurationError, ToolFailedError, ToolLimitError, ToolRefusedError
 from nearfar.settings import Settings
+from nearfar.storage.effects import NOT_DONE, Done, NotDone
 
 from ._folder import HAS_OPENAT, Folder, Item
 from ._paths import Place, Root, place, roots_of
-from .base import Arguments, GuardedTool, Result, guarded
+from .base import Arguments, GuardedTool, Outside, Result, guarded
 from .limits import check_time
 from .policy import Policy
 
@@ -119,6 +120,7 @@ def files_write(settings: Settings, *, roots: Sequence[str | Path] | None = None
         body=box.write,
         facts=box.facts,
         preview=box.preview_write,
+        outside=Outside(find_out=box.was_written),
     )
 
 
@@ -133,6 +135,7 @@ def files_edit(settings: Settings, *, roots: Sequence[str | Path] | None = None)
         body=box.edit,
         facts=box.facts,
         preview=box.preview_edit,
+        outside=Outside(find_out=box.was_edited),
     )
 
 
@@ -232,6 +235,24 @@ class _Box:
         times = "once" if count == 1 else f"{count:,} times"
         diff = _diff(where.shown, before.text, after.text)
         return Result(f"Replaced the text {times} in {where.shown}.", data={"diff": diff})
+
+    # Whether it was done before the program ended; a file is replaced whole or not at all.
+
+    def was_written(self, path: str, content: str) -> Done | NotDone:
+        where = place(path, self.roots)
+        if self._old(where) != content:
+            return NOT_DONE
+        return Done(f"Wrote {where.shown}: {len(content.splitlines()):,} lines.")
+
+    def was_edited(self, path: str, old: str, new: str, all: bool) -> Done | NotDone | None:  # noqa: A002, ARG002  # the argument's name
+        where = place(path, self.roots)
+        text = (self._old(where) or "").replace("\r\n", "\n")
+        old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
+        if old in new:  # then it stands there before and after
+            return None
+        if old in text:
+            return NOT_DONE
+        return Done(f"Replaced the text in {where.shown}.") if new in text else None
 
     # What a person sees before approving.
 

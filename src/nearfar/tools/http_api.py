@@ -20,7 +20,7 @@ from nearfar.errors import (
 from nearfar.settings import PermissionRule, Settings, resolve
 
 from .api_server import READING, ApiServer, Key
-from .base import Arguments, GuardedTool, Result, guarded
+from .base import Arguments, GuardedTool, Outside, Result, guarded
 from .net import GuardedClient, NetPolicy, Url, parse_url
 from .openapi import Operation, load, path_pattern, prepare, prepare_path
 from .openapi import operations as described
@@ -139,6 +139,7 @@ def http_api_tool(
         body=call,
         default="ask",
         preview=preview,
+        outside=Outside(when=lambda method, **_: method not in READING),
     )
 
 
@@ -158,6 +159,7 @@ def _tool(operation: Operation, settings: Settings, server: ApiServer, name: str
         body=call,
         default="allow" if operation.method in READING else "ask",
         preview=lambda **given: server.preview(operation.method, prepare(operation, given)),
+        outside=None if operation.method in READING else Outside(),
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # a configuration decides how many there are, a list of tools.
 TOOLS: dict[str, tuple[str, str]] = {
     "calculator": (".calculator", "calculator"),
+    "chart": (".chart", "chart"),
     "documents": (".documents", "documents"),
     "files_list": (".files", "files_list"),
     "files_read": (".files", "files_read"),

@@ -11,6 +11,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration
 
 from nearfar.llm.cache import Asked, ResponseCache
+from nearfar.llm.cache.file import CacheFile
+from nearfar.llm.cache.file_store import FileStore
 from nearfar.llm.router import Candidate, Router, RouterOptions
 from nearfar.settings import CacheSettings
 from nearfar.testing.fault_server import FaultServer
@@ -59,6 +61,12 @@ def lookup(cache: ResponseCache, asked: Asked) -> str | None:
     """The stored answer's text."""
     hit = cache.find(cache.key(asked)).hit
     return hit.generations[0].text if hit else None
+
+
+def file_of(cache: ResponseCache) -> CacheFile:
+    """The file that a cache is in."""
+    assert isinstance(cache._store, FileStore)
+    return cache._store.file
 
 
 def router_on(server: FaultServer, name: str = "a", **options: Any) -> Router:

@@ -15,7 +15,7 @@ from nearfar.llm.cache import Asked, ResponseCache, Uncacheable, clear, stats
 from nearfar.llm.cache.codec import decode, encode
 from nearfar.llm.cache.file import CacheFile
 from nearfar.settings import CacheSettings
-from tests.llm.cache.kit import Bag, Clock, answer, lookup, store
+from tests.llm.cache.kit import Bag, Clock, answer, file_of, lookup, store
 
 MODELS = [{"model": "m", "provider": "x"}]
 
@@ -144,7 +144,7 @@ class TestKeys:
         self, semantic: ResponseCache, tmp_path: Path
     ) -> None:
         store(semantic, asked("My secret question", tenant="Mallory"), "fine")
-        semantic._file.close()
+        file_of(semantic).close()
         content = b"".join(f.read_bytes() for f in tmp_path.iterdir())
         assert b"fine" in content
         assert b"secret" not in content
@@ -330,7 +330,7 @@ class TestAnswers:
         self, exact: ResponseCache, tmp_path: Path
     ) -> None:
         store(exact, asked(), "x")
-        exact._file.write(lambda c: c.execute("UPDATE cache_entries SET value = '{'"))
+        file_of(exact).write(lambda c: c.execute("UPDATE cache_entries SET value = '{'"))
         assert lookup(exact, asked()) is None
 
 
@@ -348,7 +348,7 @@ class TestDamage:
     ) -> None:
         for number in range(3):
             store(exact, asked(str(number)), "x" * 3000)
-        exact._file.close()
+        file_of(exact).close()
         path = tmp_path / "c.db"
         content = bytearray(path.read_bytes())
         content[4096:] = b"\xff" * (len(content) - 4096)
@@ -361,8 +361,8 @@ class TestDamage:
         self, exact: ResponseCache, tmp_path: Path
     ) -> None:
         store(exact, asked(), "x")
-        exact._file.write(lambda c: c.execute("UPDATE schema_parts SET version = 99"))
-        exact._file.close()
+        file_of(exact).write(lambda c: c.execute("UPDATE schema_parts SET version = 99"))
+        file_of(exact).close()
         with pytest.raises(SchemaVersionError):
             lookup(exact, asked())
 

@@ -113,6 +113,23 @@ class TestHits:
             await router.ainvoke("x", tenant="b", private=True)
         assert all("tenant" not in seen.body for seen in server.requests)
 
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_a_call_may_bypass_the_cache_or_fill_it_anew(
+        self, server: FaultServer, way: Way
+    ) -> None:
+        router = router_on(server, kind="semantic")
+        await ask(router, way)
+        server.default = Reply("newer")
+        passed = await ask(router.bind(cache="bypass"), way)
+        assert (passed.text, told(passed)["stored"]) == ("newer", False)
+        assert "bypasses" in told(passed)["reason"]
+        assert (await ask(router, way)).content == TEXT
+        assert told(await ask(router.bind(cache="refresh"), way))["stored"] is True
+        assert (await ask(router, way)).content == "newer"
+        assert all("cache" not in seen.body for seen in server.requests)
+        with pytest.raises(NearfarError, match="use, refresh or bypass"):
+            await ask(router.bind(cache="no"), way)
+
     async def test_another_model_is_asked_anew(self, server: FaultServer) -> None:
         await router_on(server, "a").ainvoke("x")
         assert told(await router_on(server, "b").ainvoke("x"))["hit"] is False

@@ -13,7 +13,7 @@ from nearfar.errors import ConfigurationError
 from nearfar.llm import chat_model
 from nearfar.llm.money import Price
 from nearfar.llm.router import Candidate, Request, Router
-from nearfar.llm.router.building import find_policy
+from nearfar.llm.router.finding import find_policy
 from nearfar.llm.router.policies import POLICIES, RoundRobin, Split
 from nearfar.settings import Settings
 from nearfar.testing import ScriptedChatModel

@@ -13,7 +13,7 @@ from nearfar.llm.router import Candidate, Capabilities, Router, RouterOptions
 from nearfar.settings import ModelSettings
 from nearfar.testing.fault_server import FaultServer
 
-Kind = Literal["lean", "openai", "anthropic"]
+Kind = Literal["lean", "openai", "anthropic", "google", "ollama"]
 Way = Literal["invoke", "stream", "ainvoke", "astream"]
 
 PATIENT = RouterOptions(first_token_s=5, stall_s=5, deadline_s=20)
@@ -27,6 +27,8 @@ def model_on(server: FaultServer, kind: Kind, name: str) -> BaseChatModel:
         "lean": {"provider": "openai-compatible", "base_url": server.openai_url},
         "openai": {"provider": "openai", "base_url": server.openai_url, "transport": "sdk"},
         "anthropic": {"provider": "anthropic", "base_url": server.anthropic_url},
+        "google": {"provider": "google", "base_url": server.url},
+        "ollama": {"provider": "ollama", "base_url": server.url},
     }[kind]
     return cloud_model(name, ModelSettings.model_validate({**common, **own}))
 
@@ -51,25 +53,25 @@ def pair(
     )
 
 
-async def ask(model: Runnable[Any, AIMessage], way: Way) -> AIMessage:
+async def ask(model: Runnable[Any, AIMessage], way: Way, text: str = "x") -> AIMessage:
     """One request in one of the four ways; streams are merged."""
     if way == "ainvoke":
-        return await model.ainvoke("x")
+        return await model.ainvoke(text)
     if way == "invoke":
-        return await asyncio.to_thread(model.invoke, "x")
+        return await asyncio.to_thread(model.invoke, text)
     if way == "astream":
-        return merged([chunk async for chunk in _all(model)])
-    return await asyncio.to_thread(lambda: merged(list(_stream(model))))
+        return merged([chunk async for chunk in _all(model, text)])
+    return await asyncio.to_thread(lambda: merged(list(_stream(model, text))))
 
 
-async def _all(model: Runnable[Any, AIMessage]) -> AsyncIterator[AIMessageChunk]:
-    async for chunk in model.astream("x"):
+async def _all(model: Runnable[Any, AIMessage], text: str) -> AsyncIterator[AIMessageChunk]:
+    async for chunk in model.astream(text):
         assert isinstance(chunk, AIMessageChunk)
         yield chunk
 
 
-def _stream(model: Runnable[Any, AIMessage]) -> Iterator[AIMessageChunk]:
-    for chunk in model.stream("x"):
+def _stream(model: Runnable[Any, AIMessage], text: str) -> Iterator[AIMessageChunk]:
+    for chunk in model.stream(text):
         assert isinstance(chunk, AIMessageChunk)
         yield chunk
 

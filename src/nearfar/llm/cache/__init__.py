@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .entries import CacheStats
     from .keys import Asked, Key, Uncacheable, identity
-    from .replay import remembered
+    from .replay import Caching, remembered
     from .responses import Found, Hit, ResponseCache
     from .upkeep import clear, stats
     from .warming import WarmReport, warm
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Asked",
     "CacheStats",
+    "Caching",
     "Found",
     "Hit",
     "Key",
@@ -29,6 +30,7 @@ __all__ = [
 _HOMES = {
     "Asked": ".keys",
     "CacheStats": ".entries",
+    "Caching": ".replay",
     "Found": ".responses",
     "Hit": ".responses",
     "Key": ".keys",

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.outputs import ChatGeneration
@@ -15,6 +15,8 @@ from nearfar.llm.reply import as_chunk, joined
 from .keys import Asked, Uncacheable
 from .responses import Found, Hit, ResponseCache
 
+Caching = Literal["use", "refresh", "bypass"]
+"""``refresh``: do not look, but store the new answer; ``bypass``: neither."""
 Ask = Callable[[], AsyncGenerator[AIMessageChunk, None]]
 _WHOLE = frozenset({"stop", "tool_calls"})
 _PIECE = re.compile(r"\s*\S+\s*$|\s*\S+|\s+$")
@@ -22,14 +24,18 @@ _log = logging.getLogger(__name__)
 
 
 async def remembered(
-    cache: ResponseCache, asked: Asked, ask: Ask, receipt: Callable[[str], dict[str, Any]]
+    cache: ResponseCache,
+    asked: Asked,
+    ask: Ask,
+    receipt: Callable[[str], dict[str, Any]],
+    caching: Caching = "use",
 ) -> AsyncGenerator[AIMessageChunk, None]:
     """The stored answer, or the one that ``ask`` gives, which is then stored if it is whole.
 
     ``receipt`` makes that of a hit, from the name of the candidate that answered once. A cache that
     cannot be used never fails a request.
     """
-    found, why = await _look(cache, asked)
+    found, why = await _look(cache, asked, caching)
     if found is not None and found.hit is not None:
         for chunk in replayed(found.hit, receipt(found.hit.candidate)):
             yield chunk
@@ -74,10 +80,17 @@ def replayed(hit: Hit, receipt: dict[str, Any]) -> Iterator[AIMessageChunk]:
     )
 
 
-async def _look(cache: ResponseCache, asked: Asked) -> tuple[Found | None, str | None]:
+async def _look(
+    cache: ResponseCache, asked: Asked, caching: Caching
+) -> tuple[Found | None, str | None]:
     """What the cache has; or None, and why it was not asked."""
+    if (why := _kept_out(cache, asked, caching)) is not None:
+        return None, why
     try:
-        found = await cache.afind(cache.key(asked))
+        key = cache.key(asked)
+        if caching == "refresh":
+            return await cache.aunseen(key), None
+        found = await cache.afind(key)
     except Uncacheable as reason:
         return None, str(reason)
     except StorageError as error:
@@ -87,6 +100,15 @@ async def _look(cache: ResponseCache, asked: Asked) -> tuple[Found | None, str |
     if isinstance(first, ChatGeneration) and isinstance(first.message, AIMessage):
         return found, None
     return Found(found.key, turn=found.turn), None
+
+
+def _kept_out(cache: ResponseCache, asked: Asked, caching: Caching) -> str | None:
+    """Why the request is none of the cache's business."""
+    if caching == "bypass":
+        return "the caller bypasses the cache"
+    if asked.private and not cache.is_near:
+        return "the request is private, and the cache is on another machine"
+    return None
 
 
 async def _keep(cache: ResponseCache, found: Found, message: AIMessage) -> str | None:

@@ -15,16 +15,16 @@ from langchain_core.outputs import ChatGeneration, Generation
 from nearfar.errors import ModelError, StorageError
 from nearfar.settings import CacheSettings, Settings
 
-from . import entries
 from .codec import decode, encode
 from .entries import CacheStats, Entry, NewEntry, Turn
-from .file import CacheFile, default_path
+from .file_store import FileStore
 from .keys import Asked, Key, Uncacheable, key_of, key_of_prompt, word_digests
-from .upkeep import clear, stats
 
 if TYPE_CHECKING:
     from numpy import float32
     from numpy.typing import NDArray
+
+    from .redis_store import RedisStore
 
 _log = logging.getLogger(__name__)
 
@@ -54,14 +54,16 @@ class Found:
 
 
 class ResponseCache(BaseCache):
-    """Answers by the digest of their requests, in cache.db under the home folder (or at ``path``).
+    """Answers by the digest of their requests, in cache.db under the home folder (or at ``path``), or
+    in the Redis of the options.
 
     Caches of one file are told apart by ``name``. A ``semantic`` one also gives the answer of a
     request that differs in nothing but the words of its last turn, if those are similar enough;
     it needs ``embeddings``. ``tenant`` holds for what LangChain asks; a router's requests bring their
     own. One object serves all threads and event loops; several processes share the file.
 
-    Raises StorageError or a subclass where the file cannot be used; a damaged one is replaced.
+    Raises StorageError or a subclass where the file cannot be used; a damaged one is replaced. A Redis
+    that is away makes ``lookup`` and ``update`` do nothing, with a warning.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class ResponseCache(BaseCache):
         self.name = name
         self.options = options or CacheSettings()
         self.tenant = tenant
-        self._path = path
+        self._store = _store(name, self.options, path)
         self._clock = clock
         self._embeddings = embeddings
         if self.options.kind == "semantic" and embeddings is None:
@@ -107,18 +109,29 @@ class ResponseCache(BaseCache):
     def find(self, key: Key) -> Found:
         """Look for an answer, and count what came of it."""
         after = self._clock() - self.options.ttl_s
-        found = self._file.read(lambda c: entries.get(c, self.name, key.exact, after))
+        found = self._store.get(key.exact, after)
         turn = None
         if found is None and key.context is not None and key.text is not None:
             turn = self._turn(key.text)
             found = self._nearest(key.context, turn, after)
         hit = self._hit(found) if found else None
-        self._count(found.id if found and hit else None)
+        self._store.asked(found if hit else None, self._clock())
         return Found(key, hit, turn)
 
     async def afind(self, key: Key) -> Found:
         """As ``find``, in a thread."""
         return await asyncio.to_thread(self.find, key)
+
+    async def aunseen(self, key: Key) -> Found:
+        """What storing an answer needs, without a look."""
+        wanted = key.context is not None and key.text is not None
+        turn = await asyncio.to_thread(self._turn, key.text or "") if wanted else None
+        return Found(key, turn=turn)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether what it holds stays on this machine."""
+        return self._store.is_near
 
     def keep(
         self, found: Found, answer: Sequence[Generation], *, model: str, candidate: str = ""
@@ -133,12 +146,9 @@ class ResponseCache(BaseCache):
         turn = None if _calls_tools(answer) else found.turn
         key = found.key
         entry = NewEntry(key.exact, key.tenant, model, candidate, value, key.context, turn)
-        now = self._clock()
-        after = now - self.options.ttl_s
         room = int(self.options.max_mb * 2**20)
-        return self._file.write(
-            lambda c: entries.put(c, self.name, entry, now=now, after=after, max_bytes=room)
-        )
+        ttl_s = self.options.ttl_s
+        return self._store.put(entry, now=self._clock(), ttl_s=ttl_s, max_bytes=room)
 
     async def akeep(
         self, found: Found, answer: Sequence[Generation], *, model: str, candidate: str = ""
@@ -150,18 +160,21 @@ class ResponseCache(BaseCache):
 
     def remove(self, *, model: str | None = None, tenant: str | None = None) -> int:
         """Delete the answers of a model, of a tenant, or (with neither) all; how many those were."""
-        return clear(self.name, model=model, tenant=tenant, path=self._path)
+        return self._store.remove(model=model, tenant=tenant)
 
     def stats(self) -> CacheStats:
         """What it holds and has done."""
-        found = stats(path=self._path)
-        return next((one for one in found if one.name == self.name), CacheStats(self.name))
+        return self._store.stats()
 
     # ------------------------------------------------------------------ as LangChain has it
 
     def lookup(self, prompt: str, llm_string: str) -> Sequence[Generation] | None:
         """The answer to this prompt, from a model with these parameters; None where there is none."""
-        hit = self.find(self._prompt_key(prompt, llm_string)).hit
+        try:
+            hit = self.find(self._prompt_key(prompt, llm_string)).hit
+        except StorageError as error:
+            self._away(error)
+            return None
         return hit.generations if hit else None
 
     def update(self, prompt: str, llm_string: str, return_val: Sequence[Generation]) -> None:
@@ -170,7 +183,10 @@ class ResponseCache(BaseCache):
             return
         key = self._prompt_key(prompt, llm_string)
         turn = self._turn(key.text) if key.text is not None else None
-        self.keep(Found(key, turn=turn), return_val, model=_model_of(return_val))
+        try:
+            self.keep(Found(key, turn=turn), return_val, model=_model_of(return_val))
+        except StorageError as error:
+            self._away(error)
 
     def clear(self, **only: Any) -> None:
         """As ``remove``: ``model`` and ``tenant`` narrow it."""
@@ -178,9 +194,11 @@ class ResponseCache(BaseCache):
 
     # ------------------------------------------------------------------ inside
 
-    @property
-    def _file(self) -> CacheFile:
-        return CacheFile.at(self._path or default_path())
+    def _away(self, error: StorageError) -> None:
+        """A store elsewhere that is away is none, with a warning; a file that cannot be used is an error."""
+        if not self._store.may_be_away:
+            raise error
+        _log.warning("Cache %s is passed over: %s", self.name, error.message)
 
     @property
     def _vectors(self) -> str | None:
@@ -212,10 +230,7 @@ class ResponseCache(BaseCache):
     def _nearest(self, context: bytes, turn: Turn | None, after: float) -> Entry | None:
         if turn is None:
             return None
-        least = self.options.threshold
-        return self._file.read(
-            lambda c: entries.nearest(c, self.name, context, turn, after=after, threshold=least)
-        )
+        return self._store.nearest(context, turn, after=after, threshold=self.options.threshold)
 
     def _hit(self, found: Entry) -> Hit | None:
         generations = decode(found.value)
@@ -224,16 +239,13 @@ class ResponseCache(BaseCache):
         age = max(0.0, self._clock() - found.created)
         return Hit(generations, found.candidate, age, found.similarity)
 
-    def _count(self, used: int | None) -> None:
-        """Where the file cannot be written now, an answer is worth more than its count."""
-        now = self._clock()
-        try:
-            if used is None:
-                self._file.write(lambda c: entries.count(c, self.name, misses=1))
-            else:
-                self._file.write(lambda c: entries.hit(c, self.name, used, now))
-        except StorageError as error:
-            _log.debug("Cache %s did not count a request: %s", self.name, error.message)
+
+def _store(name: str, options: CacheSettings, path: Path | None) -> "FileStore | RedisStore":
+    if options.url is None:
+        return FileStore(name, path)
+    from .redis_store import RedisStore
+
+    return RedisStore(options.url.get_secret_value(), name)
 
 
 def _calls_tools(answer: Sequence[Generation]) -> bool:

@@ -21,6 +21,7 @@ from nearfar.errors import InvalidParameterError
 from .catalog import BUILTIN, LocalModelInfo, known_model, model_folder, read_model
 from .constraints import choice_of, constrain, json_schema_format, tools_as_dicts
 from .engine import Engine, EngineOptions, GenerationRequest
+from .messages import split_begun
 from .model_text import ModelText, load_text
 from .parameters import RANGES, check, check_names, check_stop, unknown
 from .protocol import PROVIDERS
@@ -62,9 +63,13 @@ class LocalChatModel(BaseChatModel):
     ``tool_choice``, ``parallel_tool_calls``, ``response_format`` (as OpenAI has it), ``grammar``
     (Lark, as llguidance reads it; without tools) and ``model``. What is out of range or unknown
     raises InvalidParameterError.
+
+    Where the last message is an answer without calls, the reply is its rest; not so where the reply
+    is held to tools, a schema or a grammar.
     """
 
     supports_grammar: ClassVar[bool] = True
+    supports_prefill: ClassVar[bool] = True  # LangChain's profiles have no word for it
 
     model: str = BUILTIN
     """``builtin``, or the folder of a model; kept as an absolute path."""
@@ -140,10 +145,8 @@ class LocalChatModel(BaseChatModel):
     def _found(cls, value: Any) -> str:
         """Refuse a folder that is not there now, not at the first request."""
         if not isinstance(value, str | Path):
-            raise InvalidParameterError(
-                "model must be `builtin` or a folder.",
-                data={"parameter": "model", "value": type(value).__name__},
-            )
+            data = {"parameter": "model", "value": type(value).__name__}
+            raise InvalidParameterError("model must be `builtin` or a folder.", data=data)
         folder = model_folder(value)
         read_model(folder)
         return BUILTIN if str(value) == BUILTIN else str(folder)
@@ -221,7 +224,8 @@ class LocalChatModel(BaseChatModel):
         self, messages: list[BaseMessage], tools: Sequence[Tool] | None = None
     ) -> int:
         """The exact ``input_tokens`` of a request with these messages and tools."""
-        return len(self._text().prompt(messages, tools_as_dicts(tools or ())))
+        asked, begun = (messages, "") if tools else split_begun(messages)
+        return len(self._text().prompt(asked, tools_as_dicts(tools or ()), begun=begun))
 
     # Tools and structured output
 
@@ -371,8 +375,10 @@ class LocalChatModel(BaseChatModel):
         text = load_text(folder)
         constraint = constrain(text.dialect, kwargs)
         sampling = {name: check(name, kwargs.get(name, getattr(self, name))) for name in RANGES}
+        asked, begun = (messages, "") if constraint.grammar else split_begun(messages)
         request = GenerationRequest(
-            prompt_ids=text.prompt(messages, constraint.tools, schema=constraint.schema),
+            prompt_ids=text.prompt(asked, constraint.tools, schema=constraint.schema, begun=begun),
+            goes_on=bool(begun),
             stop=check_stop(self.stop if stop is None else stop),
             grammar=constraint.grammar,
             visible_special=text.visible_special if constraint.calls else (),

@@ -69,6 +69,19 @@ def to_template(
     return converted
 
 
+def split_begun(messages: Sequence[BaseMessage]) -> tuple[Sequence[BaseMessage], str]:
+    """The messages without an answer that is only begun, and what it begins with.
+
+    That is the last message, where it is an answer without calls. A conversation of nothing else has
+    nothing that it would be the answer to.
+    """
+    last = messages[-1] if len(messages) > 1 else None
+    if not isinstance(last, AIMessage) or last.tool_calls:
+        return messages, ""
+    begun = _text(last)
+    return (messages[:-1], begun) if begun else (messages, "")
+
+
 def protect(messages: Iterable[TemplateMessage], shield: Shield) -> list[TemplateMessage]:
     """The messages with everything that came from outside made harmless; roles are ours."""
     return [

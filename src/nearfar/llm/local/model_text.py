@@ -46,8 +46,9 @@ class ModelText:
         tools: Sequence[Mapping[str, Any]] = (),
         *,
         schema: str | None = None,
+        begun: str = "",
     ) -> tuple[int, ...]:
-        """Token ids of the conversation up to where the reply begins.
+        """Token ids of the conversation up to where the reply begins, or goes on from ``begun``.
 
         ``tools`` are OpenAI tool definitions; ``schema`` is the JSON schema that the reply will
         be forced into. Raises UnsupportedInputError for what the model cannot be told.
@@ -57,12 +58,12 @@ class ModelText:
             shaped = shapes.with_note(shaped, self.info.schema_prompt.replace("{schema}", schema))
         listed = [] if self.dialect.needs_prompt else [_with_properties(tool) for tool in tools]
         shield = self.tokenizer.shield(
-            [self.template.text, *shapes.strings(shaped), *shapes.strings(listed)]
+            [self.template.text, begun, *shapes.strings(shaped), *shapes.strings(listed)]
         )
         text = self.template.render(
             shapes.protect(shaped, shield), tools=shield.protect_all(listed)
         )
-        return tuple(self.tokenizer.encode_rendered(text, shield.mark))
+        return tuple(self.tokenizer.encode_rendered(text + shield.protect_all(begun), shield.mark))
 
 
 def tool_specs(tools: Sequence[Mapping[str, Any]]) -> list[ToolSpec]:

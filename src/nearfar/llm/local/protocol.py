@@ -101,6 +101,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()  # the text ends before the first of these
     grammar: str | None = None  # Lark, as llguidance reads it
     visible_special: tuple[int, ...] = ()  # special tokens that become text; others are dropped
+    goes_on: bool = False  # the prompt ends within a text, and the reply is the rest of it
 
     def __post_init__(self) -> None:
         if not self.prompt_ids:

@@ -150,6 +150,10 @@ class Ledger:
         """Write a line soon; at the latest when the program ends."""
         self._writer.put(lambda connection: insert(connection, entry))
 
+    def write_soon(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """As ``record``, for other tables of the ledger's schema; ``work`` runs in a transaction."""
+        self._writer.put(work)
+
     def flush(self) -> None:
         """Wait until all that was recorded is in the file."""
         self._writer.flush()

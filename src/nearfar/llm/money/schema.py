@@ -63,4 +63,14 @@ MIGRATIONS = (
             PRIMARY KEY (budget, period)
         ) WITHOUT ROWID""",
     ),
+    Migration.sql(
+        "receipts",
+        """CREATE TABLE receipts (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            at REAL NOT NULL,                -- seconds since 1970
+            router TEXT NOT NULL,
+            receipt TEXT NOT NULL            -- JSON: no content of requests or replies
+        )""",
+    ),
 )

@@ -1,9 +1,10 @@
 """The chat model: LangChain's interface over a few hundred bytes of JSON."""
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any, Literal
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -13,11 +14,10 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, SecretStr, model_validator
 
-from nearfar.errors import BrokenReplyError, ContentFilteredError
+from nearfar.errors import BrokenReplyError, ContentFilteredError, UpstreamError
 from nearfar.llm.async_first import AsyncFirstChatModel
 from nearfar.llm.faults import Origin
 from nearfar.llm.local.parameters import unknown
-from nearfar.llm.portal import portal
 
 from .client import Endpoint
 from .messages import chunk_of, message_of, to_wire, usage_of
@@ -37,6 +37,9 @@ _SENT_AS_IS = (
     "user",
     "stop",
 )
+
+
+_TEXT_ALONE = frozenset({"content", "role"})
 
 
 class OpenAIWireChatModel(AsyncFirstChatModel):
@@ -139,18 +142,34 @@ class OpenAIWireChatModel(AsyncFirstChatModel):
     async def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        async for chunk in self._read(messages, stop, options, gather=False):
+            yield chunk
+
+    def gathered_chunks(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        """As a stream, but text that arrived together is one chunk: for a caller who shows nobody the
+        pieces, and would only put them together again.
+        """
+        return self._read(messages, stop, options, gather=True)
+
+    async def _read(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        options: dict[str, Any],
+        *,
+        gather: bool,
+    ) -> AsyncGenerator[ChatGenerationChunk, None]:
         body = self._body(messages, stop, options)
         body["stream"] = True
         body.setdefault("stream_options", {"include_usage": True})
         reading = _Reading(self._origin)
-        events = self._endpoint().stream(body)
-        try:
-            async for event in events:
-                message = reading.take(event)
-                if message is not None:
-                    yield ChatGenerationChunk(message=message)
-        finally:
-            await events.aclose()  # type: ignore[attr-defined]  # an async generator
+        async with aclosing(self._endpoint().stream(body)) as arrivals:
+            async for events in arrivals:
+                for message in reading.gathered(events) if gather else map(reading.take, events):
+                    if message is not None:
+                        yield ChatGenerationChunk(message=message)
         yield ChatGenerationChunk(message=self._last(reading))
 
     # ------------------------------------------------------------------ the request
@@ -250,6 +269,40 @@ class _Reading:
 
     def take(self, event: dict[str, Any]) -> AIMessageChunk | None:
         """Note what an event says; the chunk that it brings, if any."""
+        delta = self._delta(event)
+        message = chunk_of(delta) if delta else None
+        self.anything = self.anything or message is not None
+        return message
+
+    def gathered(self, events: Sequence[dict[str, Any]]) -> Iterator[AIMessageChunk | None]:
+        """As ``take`` of each; text alone is put together."""
+        text: list[str] = []
+        for event in events:
+            try:
+                delta = self._delta(event)
+            except UpstreamError:
+                yield self._text(text)
+                raise
+            if not delta:
+                continue
+            if delta.keys() <= _TEXT_ALONE:
+                text.append(delta.get("content") or "")
+                continue
+            yield self._text(text)
+            text = []
+            message = chunk_of(delta)
+            self.anything = self.anything or message is not None
+            yield message
+        yield self._text(text)
+
+    def _text(self, pieces: list[str]) -> AIMessageChunk | None:
+        whole = "".join(pieces)
+        if not whole:
+            return None
+        self.anything = True
+        return AIMessageChunk(content=whole)
+
+    def _delta(self, event: dict[str, Any]) -> dict[str, Any] | None:
         if event.get("error"):
             raise self.origin.from_event(event)
         self.head = self.head or event
@@ -259,9 +312,8 @@ class _Reading:
             return None
         choice = choices[0]
         self.finish = choice.get("finish_reason") or self.finish
-        message = chunk_of(choice.get("delta") or {})
-        self.anything = self.anything or message is not None
-        return message
+        delta: dict[str, Any] | None = choice.get("delta")
+        return delta
 
 
 def _filtered(origin: Origin, partial: AIMessageChunk | None) -> Exception:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,32 +13,49 @@ import orjson
 from nearfar.errors import BrokenReplyError
 from nearfar.llm.faults import Origin
 
+from .proxies import proxy_for
+
 MAX_ERROR_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 64 * 1024 * 1024
 _Keeper = AsyncGenerator[aiohttp.ClientSession, None]
-_keepers: "WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[_Keeper, aiohttp.ClientSession]]"
-_keepers = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """A loop's kept connections, and the proxy to each address as the environment first said."""
+
+    keeper: _Keeper
+    session: aiohttp.ClientSession
+    proxies: dict[str, str | None] = field(default_factory=dict)
+
+    def proxy(self, url: str) -> str | None:
+        if url not in self.proxies:
+            self.proxies[url] = proxy_for(url)
+        return self.proxies[url]
+
+
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
 
 
 async def _keeper() -> _Keeper:
     """Holds a session open; a loop that shuts down closes its async generators, and so the session."""
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60)
-    session = aiohttp.ClientSession(connector=connector, trust_env=True, auto_decompress=True)
+    session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
     try:
         yield session
     finally:
         await session.close()
 
 
-async def session_here() -> aiohttp.ClientSession:
-    """The running loop's session, with kept connections; made at its first use."""
+async def _pool() -> _Pool:
+    """The running loop's, made at its first use."""
     loop = asyncio.get_running_loop()
-    found = _keepers.get(loop)
-    if found is None or found[1].closed:
+    found = _pools.get(loop)
+    if found is None or found.session.closed:
         keeper = _keeper()
-        found = (keeper, await anext(keeper))
-        _keepers[loop] = found
-    return found[1]
+        found = _Pool(keeper, await anext(keeper))
+        _pools[loop] = found
+    return found
 
 
 @dataclass(frozen=True)
@@ -64,34 +81,54 @@ class Endpoint:
                 raise self.origin.error(BrokenReplyError, "the reply is not JSON", fault)
             return parsed
 
-    async def stream(self, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Send a request and yield the objects of its events; ends at ``[DONE]`` or the body's end.
+    async def stream(self, body: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
+        """Send a request and yield the objects of its events, those together that arrived together;
+        ends at ``[DONE]`` or the body's end.
 
         Raises an UpstreamError when the connection breaks or an event is not JSON.
         """
         async with self._sent(body) as response:
+            reader = _EventReader()
             try:
-                async for data in _events(response.content):
-                    if data == b"[DONE]":
-                        return
-                    parsed = _object(data)
-                    if parsed is None:
-                        raise self.origin.error(
-                            BrokenReplyError, "an event of the stream is not JSON", "malformed"
-                        )
-                    yield parsed
+                async for piece in response.content.iter_any():
+                    found: list[dict[str, Any]] = []
+                    for data in reader.feed(piece):
+                        if data == b"[DONE]":
+                            yield found
+                            return
+                        parsed = _object(data)
+                        if parsed is None:
+                            yield found
+                            raise self._not_json()
+                        found.append(parsed)
+                    if found:
+                        yield found
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 raise self.origin.from_exception(error, begun=True) from error
+            last = reader.end()
+            if last not in (b"", b"[DONE]"):
+                parsed = _object(last)
+                if parsed is None:
+                    raise self._not_json()
+                yield [parsed]
+
+    def _not_json(self) -> Exception:
+        words = "an event of the stream is not JSON"
+        return self.origin.error(BrokenReplyError, words, "malformed")
 
     @contextlib.asynccontextmanager
     async def _sent(self, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        session = await session_here()
+        pool = await _pool()
         limits = aiohttp.ClientTimeout(
             total=None, sock_connect=self.connect_s, sock_read=self.read_s
         )
         try:
-            response = await session.post(
-                self.url, data=orjson.dumps(body), headers=self.headers, timeout=limits
+            response = await pool.session.post(
+                self.url,
+                data=orjson.dumps(body),
+                headers=self.headers,
+                timeout=limits,
+                proxy=pool.proxy(self.url),
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self.origin.from_exception(error, begun=False) from error
@@ -112,25 +149,33 @@ class Endpoint:
         return self.origin.from_status(response.status, response.headers, found)
 
 
-async def _events(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """The data of server-sent events (WHATWG HTML, 9.2), one ``bytes`` an event."""
-    rest = b""
-    data: list[bytes] = []
-    async for piece in content.iter_any():
-        *lines, rest = (rest + piece).split(b"\n")
-        if len(rest) > MAX_REPLY_BYTES:
+class _EventReader:
+    """Finds the data of server-sent events (WHATWG HTML, 9.2) in a body that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The data of the events that this piece completes."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if len(self._rest) > MAX_REPLY_BYTES:
             raise aiohttp.ClientPayloadError("an event is too large")
+        found = []
         for line in lines:
             text = line.rstrip(b"\r")
             if text.startswith(b"data:"):
-                data.append(text[5:].removeprefix(b" "))
-            elif not text and data:
-                yield b"\n".join(data)
-                data = []
-    if rest.startswith(b"data:"):
-        data.append(rest[5:].strip())
-    if data:
-        yield b"\n".join(data)
+                self._data.append(text[5:].removeprefix(b" "))
+            elif not text and self._data:
+                found.append(b"\n".join(self._data))
+                self._data = []
+        return found
+
+    def end(self) -> bytes:
+        """The data of an event that the end of the body completes; empty where there is none."""
+        if self._rest.startswith(b"data:"):
+            self._data.append(self._rest[5:].strip())
+        return b"\n".join(self._data)
 
 
 def _object(data: bytes) -> dict[str, Any] | None:

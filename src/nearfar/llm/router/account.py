@@ -74,8 +74,9 @@ class Account:
             tab.release()
             return
         usage, estimated = self._usage(tab, attempt, whole=outcome == "answered")
-        cost = tab.cost(usage)
-        if tab.held is not None:
+        if tab.held is None:
+            cost = tab.cost(usage)
+        else:
             # A model on this machine is known by its name, not by the folder that the settings give.
             name = attempt.reply.metadata.get("model_name") if tab.candidate.local else None
             cost = await tab.held.settle(usage, outcome=outcome, estimated=estimated, model=name)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from nearfar.llm.reply import ReplyReader, as_chunk
 
 from .candidate import Candidate
 from .gates import Request
+from .rendering import known_tools, tool_name
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,18 @@ class Attempt:
     The router reads upstreams as streams even for ``invoke``, so that silence is noticed.
     """
 
-    def __init__(self, candidate: Candidate, request: Request, limits: Limits) -> None:
+    def __init__(
+        self, candidate: Candidate, request: Request, limits: Limits, *, gather: bool = False
+    ) -> None:
+        """``gather``: nobody sees the pieces, and a model that can may put together what it has."""
         self.candidate = candidate
+        self._gather = gather
         self.request = request
         self.limits = limits
         self.reply = ReplyReader(candidate.origin)
         self.first_token_s: float | None = None
+        self.without: list[str] = []
+        """Tools that only another provider has."""
         self.started = time.monotonic()
         self._asked = self.started
 
@@ -69,10 +77,12 @@ class Attempt:
 
     async def _prepare(self) -> None:
         """Imports and the loading of a model count against the deadline, not as the upstream's silence."""
-        prepare = getattr(self.candidate.model, "aprepare", None)
+        model = self.candidate.model
+        # Asked of the class: pydantic's own way of saying that an instance lacks a name is slow.
+        prepare = getattr(type(model), "aprepare", None)
         if prepare is not None:
             async with asyncio.timeout_at(self.limits.deadline):
-                await prepare()
+                await prepare(model)
         self._asked = time.monotonic()
 
     async def _source(
@@ -80,6 +90,12 @@ class Attempt:
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         model, options = self._bound()
         stop = options.pop("stop", None)
+        gathered = getattr(type(model), "gathered_chunks", None) if self._gather else None
+        if gathered is not None:
+            async with aclosing(gathered(model, messages, stop, options)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
         if _streams(model):
             async for chunk in model._astream(messages, stop=stop, **options):  # noqa: SLF001
                 yield chunk
@@ -94,11 +110,15 @@ class Attempt:
         if not self.request.tools:
             return model, options
         choice = options.pop("tool_choice", None)
+        tools = known_tools(self.request.tools, self.candidate.provider)
+        self.without = [tool_name(tool) for tool in self.request.tools if tool not in tools]
+        if not tools:
+            return model, options
         extra: dict[str, Any] = {} if choice is None else {"tool_choice": choice}
-        bound = model.bind_tools(list(self.request.tools), **extra)
+        bound = model.bind_tools(tools, **extra)
         if isinstance(bound, RunnableBinding) and isinstance(bound.bound, BaseChatModel):
             return bound.bound, {**bound.kwargs, **options}
-        return model, {**options, "tools": list(self.request.tools), **extra}
+        return model, {**options, "tools": tools, **extra}
 
     def _wait_until(self) -> float:
         now = asyncio.get_running_loop().time()

@@ -86,6 +86,12 @@ class Breaker:
         """All is well; read without a lock."""
         return self._until is None
 
+    @property
+    def why(self) -> str:
+        """Why it lets nobody through, for a receipt."""
+        refused = math.isinf(self._early_from)
+        return "its key or account was refused" if refused else "its upstream keeps failing"
+
     def admit(self, *, early: bool = False) -> Permit | None:
         """Leave for a request to go now, or None; in half open the one that gets it is the probe.
 

@@ -2,22 +2,30 @@
 
 import threading
 from collections.abc import Callable
-from importlib import import_module
 
 from langchain_core.language_models import BaseChatModel
 
-from nearfar.errors import ConfigurationError
 from nearfar.llm.cache import ResponseCache
 from nearfar.llm.money import Till, price_of
-from nearfar.settings import ModelSettings, RouterSettings, Settings
+from nearfar.llm.screening import Screen
+from nearfar.settings import (
+    ModelSettings,
+    RouterSettings,
+    Settings,
+    described_policy,
+    parts_of_policy,
+)
 
 from .breaker import Breaker, BreakerOptions
 from .candidate import Candidate, Capabilities
+from .finding import policy_of
 from .options import RouterOptions
-from .policies import POLICIES, Policy
+from .receipts import Receipts
 from .router import Router
+from .slots import Slots
 
 _breakers: dict[tuple[object, ...], Breaker] = {}
+_slots: dict[tuple[object, ...], Slots] = {}
 _lock = threading.Lock()
 
 
@@ -30,41 +38,18 @@ def router(
     """
     own = settings.routers[name]
     chosen = policy or own.policy
+    priced = "cost" in parts_of_policy(chosen)
     return Router(
         name=name,
-        candidates=[
-            _candidate(c, settings, make(c), own, priced=chosen == "cost") for c in own.candidates
-        ],
+        candidates=[_candidate(c, settings, make(c), own, priced=priced) for c in own.candidates],
         options=_options(own),
-        policy=find_policy(chosen),
-        policy_name=chosen,
+        policy=policy_of(chosen, settings),
+        policy_name=described_policy(chosen),
         till=Till.open(settings, own.budget),
         responses=ResponseCache.open(own.cache, settings) if own.cache else None,
+        screen=Screen.open(settings),
+        receipts=Receipts.open(settings),
     )
-
-
-def find_policy(name: str) -> Policy:
-    """A policy by its name, or a function by ``package.module:function``."""
-    if name in POLICIES:
-        return POLICIES[name]()
-    module, colon, attribute = name.partition(":")
-    known = ", ".join(POLICIES)
-    if not colon:
-        raise ConfigurationError(
-            f"There is no policy {name!r}.",
-            remedy=f"Use one of {known}, or package.module:function.",
-            data={"policy": name},
-        )
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"The policy {name!r} cannot be loaded: {error}.", data={"policy": name}
-        ) from error
-    if not callable(found):
-        raise ConfigurationError(f"The policy {name!r} is not a function.", data={"policy": name})
-    policy: Policy = found
-    return policy
 
 
 def _candidate(
@@ -85,26 +70,46 @@ def _candidate(
             tool_calling=profile.get("tool_calling"),
             vision=profile.get("image_inputs"),
             json=profile.get("structured_output"),
-            prefill=own.profile.prefill,
+            prefill=_prefill(own, model),
         ),
         breaker=_shared_breaker(name, own, router),
+        slots=_shared_slots(name, own),
         price=price_of(own.provider, own.model, own.price, base_url=own.base_url)
         if local or own.price or priced
         else None,
         base_url=own.base_url,
+        quality=own.quality,
     )
+
+
+def _prefill(own: ModelSettings, model: BaseChatModel) -> bool:
+    said = own.profile.prefill
+    return bool(getattr(model, "supports_prefill", False)) if said is None else said
 
 
 def _shared_breaker(name: str, model: ModelSettings, router: RouterSettings) -> Breaker:
     """All routers of a process share what they know about an upstream; a key is part of it."""
-    secret = model.api_key.get_secret_value() if model.api_key else None
     limits = router.breaker
-    identity = (name, model.provider, model.base_url, model.model, hash(secret), limits)
+    identity = (*_identity(name, model), limits)
     with _lock:
         if identity not in _breakers:
             options = BreakerOptions(limits.failures, limits.open_s, limits.max_open_s)
             _breakers[identity] = Breaker(options)
         return _breakers[identity]
+
+
+def _shared_slots(name: str, model: ModelSettings) -> Slots | None:
+    """All routers of a process count together what they send to a candidate."""
+    if model.max_concurrency is None:
+        return None
+    limits = (model.max_concurrency, model.max_waiting)
+    with _lock:
+        return _slots.setdefault((*_identity(name, model), limits), Slots(*limits))
+
+
+def _identity(name: str, model: ModelSettings) -> tuple[object, ...]:
+    secret = model.api_key.get_secret_value() if model.api_key else None
+    return name, model.provider, model.base_url, model.model, hash(secret)
 
 
 def _options(own: RouterSettings) -> RouterOptions:
@@ -114,4 +119,6 @@ def _options(own: RouterSettings) -> RouterOptions:
         stall_s=own.stall_s,
         retries=own.retries,
         midstream=own.midstream,
+        compact=own.compact,
+        coalesce=own.coalesce,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -13,6 +14,7 @@ from nearfar.llm.faults import Origin
 from nearfar.llm.money import Price
 
 from .breaker import Breaker
+from .slots import Slots
 
 MARGIN = 1.1
 """A count by rule of thumb is taken this much higher, so that what is said to fit does."""
@@ -48,11 +50,15 @@ class Candidate:
     """What it costs; None: as published."""
     base_url: str | None = None
     """Where its API is; tells whose price holds for one that is only `compatible`."""
+    quality: float | None = None
+    """How good its answers are, from 0 to 1; None: nobody said."""
+    slots: Slots | None = None
+    """How many requests it may work on at once; None: no limit."""
     active: int = 0
     first_token_s: float | None = None
     """A moving average over the last requests; None before the first."""
 
-    @property
+    @cached_property
     def model_id(self) -> str:
         """The id of the model, as its upstream calls it."""
         for name in ("model_name", "model"):
@@ -61,7 +67,7 @@ class Candidate:
                 return value
         return self.name
 
-    @property
+    @cached_property
     def origin(self) -> Origin:
         """Whom errors name."""
         key = getattr(self.model, "api_key", None)

@@ -24,7 +24,8 @@ class Sent:
     """
 
     def __init__(self, *, hold: bool) -> None:
-        self._hold = hold
+        self.hold = hold
+        """Nothing goes out before the answer is whole."""
         self.text = ""
         self.own_blocks = False
         """The answer holds blocks that only its provider understands."""
@@ -48,7 +49,10 @@ class Sent:
         if not self.text:
             self.own_blocks = False
             return list(messages)
-        if prefill and self.text.strip():
+        if not self.text.strip():
+            self._space = self.text  # whatever comes goes on from blanks
+            return list(messages)
+        if prefill:
             self.prefilled = True
             # Providers refuse a prefill that ends in white space; the model writes it again.
             begun = self.text.rstrip()
@@ -60,7 +64,7 @@ class Sent:
     def take(self, chunk: AIMessageChunk) -> list[AIMessageChunk]:
         """What goes out now that a chunk has come. Raises Disagreement."""
         shaped = self._shaped(chunk)
-        if self._hold or shaped.tool_call_chunks:
+        if self.hold or shaped.tool_call_chunks:
             self._held.append(shaped)
             return []
         text = shaped.text

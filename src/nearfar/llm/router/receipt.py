@@ -1,6 +1,8 @@
 """What a router did for one request, and why: plain JSON on every reply and every error."""
 
+import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -9,6 +11,7 @@ from nearfar.errors import NearfarError
 
 from .attempt import Attempt
 from .candidate import Candidate
+from .gates import Request
 
 
 @dataclass
@@ -20,6 +23,7 @@ class Receipt:
 
     router: str
     policy: str
+    label: str | None = None
     started: float = field(default_factory=time.monotonic)
     considered: list[dict[str, Any]] = field(default_factory=list)
     attempts: list[dict[str, Any]] = field(default_factory=list)
@@ -29,6 +33,12 @@ class Receipt:
     cost_usd: Decimal | None = Decimal(0)
     """Of all attempts; None: one of them had no known price."""
     price_source: str | None = None
+    private: bool = False
+    found: Mapping[str, int] = field(default_factory=dict)
+    """What the screen found in the request: kinds and counts."""
+    inputs: dict[str, Any] | None = None
+    """What the choice was made from."""
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def elapsed_s(self) -> float:
         """Since the request came in, to the tenth of a millisecond."""
@@ -40,10 +50,22 @@ class Receipt:
         if entry not in self.considered:
             self.considered.append(entry)
 
-    def in_order(self, candidates: list[Candidate]) -> None:
-        """The order that the policy chose."""
+    def left_out(self, candidates: list[Candidate]) -> None:
+        """The policy does without them."""
+        for candidate in candidates:
+            self.passed_over(candidate, "policy: it leaves this one out")
+
+    def in_order(self, candidates: list[Candidate], request: Request) -> None:
+        """The order that the policy chose; what was left out of the conversation for a candidate."""
         for place, candidate in enumerate(candidates, 1):
-            entry = {"candidate": candidate.name, "model": candidate.model_id, "place": place}
+            entry: dict[str, Any] = {
+                "candidate": candidate.name,
+                "model": candidate.model_id,
+                "place": place,
+            }
+            cut = request.shortened.get(candidate.name)
+            if cut is not None:
+                entry["dropped"] = {"turns": cut.turns, "messages": cut.dropped}
             self.considered.append(entry)
 
     def tried(self, attempt: Attempt, error: NearfarError | None, verdict: str | None) -> None:
@@ -56,6 +78,8 @@ class Receipt:
             "ended_s": self.elapsed_s(),
             "first_token_s": attempt.first_token_s and round(attempt.first_token_s, 4),
         }
+        if attempt.without:
+            entry["without_tools"] = attempt.without
         if error is not None:
             entry |= {
                 "code": error.code,
@@ -79,9 +103,12 @@ class Receipt:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON: no content of the request or the reply."""
+        label = {} if self.label is None else {"label": self.label}
         return {
+            "id": self.id,
             "router": self.router,
             "policy": self.policy,
+            **label,
             "candidates": self.considered,
             "attempts": self.attempts,
             "answered_by": self.answered_by,
@@ -90,4 +117,7 @@ class Receipt:
             "cost_usd": None if self.cost_usd is None else float(self.cost_usd),
             "price_source": self.price_source,
             "elapsed_s": self.elapsed_s(),
+            "private": self.private,
+            "found": dict(self.found),
+            "inputs": self.inputs,
         }

@@ -1,32 +1,38 @@
 """The router: a chat model made of chat models."""
 
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast, get_args
 
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from nearfar.errors import ModelNotFoundError
-from nearfar.llm.cache import Asked, ResponseCache, identity, remembered
-from nearfar.llm.money import Till
+from nearfar.errors import ContentBlockedError, InvalidParameterError, ModelNotFoundError
 from nearfar.llm.async_first import AsyncFirstChatModel
+from nearfar.llm.cache import Asked, Caching, ResponseCache, identity, remembered
+from nearfar.llm.money import Till
 from nearfar.llm.reply import joined
+from nearfar.llm.screening import Screen
 
 from .breaker import Health
+from .caller import Caller, calling
 from .candidate import Candidate
-from .gates import Request
+from .flights import flight_key, flights
+from .gates import Request, is_only_far, screened
 from .options import RouterOptions
 from .policies import Policy, priority
 from .receipt import Receipt
+from .receipts import Receipts
+from .rendering import is_built_in
+from .replay import counted_too, taken_down
 from .run import Run, admitted
 
 
@@ -37,7 +43,8 @@ class Router(AsyncFirstChatModel):
     one loop asks them within one deadline. A reply is whole or the call raises; its
     ``response_metadata["nearfar"]`` is the receipt, as is ``data["receipt"]`` of an error.
     ``private=True`` as an option of a call (or bound) keeps a request on this machine; ``model`` names
-    the one candidate that is to be asked; ``tenant`` keeps what a cache holds for one user from others.
+    the one candidate that is to be asked; ``tenant`` keeps what a cache holds for one user from others;
+    ``cache="bypass"`` neither asks nor fills the cache, ``cache="refresh"`` fills it anew.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -51,6 +58,10 @@ class Router(AsyncFirstChatModel):
     """Where replies are recorded and, with a budget, paid for."""
     responses: ResponseCache | None = Field(default=None, exclude=True, repr=False)
     """Answers that are kept; unlike LangChain's own ``cache`` for streams too."""
+    screen: Screen | None = Field(default=None, exclude=True, repr=False)
+    """Looks through requests for what keeps them near, or blocks them."""
+    receipts: Receipts | None = Field(default=None, exclude=True, repr=False)
+    """Where receipts are kept."""
     _rng: random.Random = PrivateAttr(default_factory=random.Random)
 
     @property
@@ -66,9 +77,17 @@ class Router(AsyncFirstChatModel):
         }
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = super()._get_ls_params(stop=stop, **kwargs)
-        params["ls_provider"] = "nearfar"
-        params["ls_model_name"] = kwargs.get("model") or self.name or "router"
+        # Not from super(), which looks for fields that a router has not, slowly and with each call.
+        params = LangSmithParams(
+            ls_provider="nearfar",
+            ls_model_type="chat",
+            ls_model_name=kwargs.get("model") or self.name or "router",
+        )
+        if stop:
+            params["ls_stop"] = stop
+        for option, name in (("temperature", "ls_temperature"), ("max_tokens", "ls_max_tokens")):
+            if kwargs.get(option) is not None:
+                params[name] = kwargs[option]  # type: ignore[literal-required]  # both are its keys
         return params
 
     def bind_tools(
@@ -79,7 +98,7 @@ class Router(AsyncFirstChatModel):
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """Offer tools to whichever candidate answers; each gets them in its provider's own words."""
-        wire = [convert_to_openai_tool(tool) for tool in tools]
+        wire = [t if is_built_in(t) else convert_to_openai_tool(t) for t in tools]
         if tool_choice is not None:
             kwargs["tool_choice"] = tool_choice
         return self.bind(tools=wire, **kwargs)
@@ -89,6 +108,54 @@ class Router(AsyncFirstChatModel):
         return {c.name: c.breaker.health() for c in self.candidates}
 
     # ------------------------------------------------------------------ LangChain's four ways
+
+    def invoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """As every chat model; policies see the tags, metadata and thread of ``config``."""
+        with calling(config):
+            return super().invoke(input, config, **kwargs)
+
+    async def ainvoke(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AIMessage:
+        """As ``invoke``."""
+        with calling(config):
+            return await super().ainvoke(input, config, **kwargs)
+
+    def stream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> Iterator[AIMessageChunk]:
+        """As ``invoke``, in chunks."""
+        source = super().stream(input, config, **kwargs)
+        with calling(config):
+            first = next(source)
+        yield first
+        yield from source
+
+    async def astream(
+        self,
+        input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """As ``invoke``, in chunks."""
+        source = super().astream(input, config, **kwargs)
+        async with aclosing(cast("AsyncGenerator[AIMessageChunk]", source)):
+            with calling(config):
+                first = await anext(source)
+            yield first
+            async for chunk in source:
+                yield chunk
 
     async def _agenerate(
         self,
@@ -122,27 +189,72 @@ class Router(AsyncFirstChatModel):
         options = dict(given)
         if stop:
             options["stop"] = stop
-        tenant = options.pop("tenant", None)
         candidates = self._named(options.pop("model", None))
+        caching = _caching(options.pop("cache", None))
+        caller = Caller.of(options)
         request = Request(
             messages=messages,
             tools=options.pop("tools", None) or (),
-            private=bool(options.pop("private", False)),
-            tags=frozenset(options.pop("tags", ()) or ()),
+            private=caller.private,
+            far=is_only_far(),
             options=options,
+            tenant=options.pop("tenant", None),
+            tags=caller.tags,
+            label=caller.label,
+            thread_id=caller.thread_id,
+            priority=caller.priority,
+            compact=self.options.compact,
         )
+        if self.receipts is None:
+            return self._answer(request, candidates, caching, hold=hold)
+        with self.receipts.of_error():
+            source = self._answer(request, candidates, caching, hold=hold)
+        return self.receipts.keeping(source)
+
+    def _answer(
+        self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        try:
+            request = screened(request, self.screen)
+        except ContentBlockedError as error:
+            error.data["receipt"] = self._receipt(request).to_dict()
+            raise
+        if not self.options.coalesce:
+            return self._kept(request, candidates, caching, hold=hold)
+        asked = self._asked(request, candidates)
+        thread = request.thread_id if getattr(self.policy, "sticky", True) else None
+        upstreams = [id(candidate.breaker) for candidate in candidates]
+        own = (self.name, id(self.policy), self.options, upstreams)
+        key = flight_key(request, asked, *own, thread, caching, hold)
+        if key is None:
+            return self._kept(request, candidates, caching, hold=hold)
+        return flights.join(key, lambda: self._kept(request, candidates, caching, hold=hold))
+
+    def _kept(
+        self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
+    ) -> AsyncGenerator[AIMessageChunk, None]:
         if self.responses is None:
             return self._run(request, candidates, hold=hold).chunks()
         return remembered(
             self.responses,
-            _asked(request, candidates, tenant),
+            self._asked(request, candidates),
             lambda: self._run(request, candidates, hold=hold).chunks(),
-            self._receipts(),
+            self._receipts(request),
+            caching,
         )
 
-    def _receipts(self) -> Callable[[str], dict[str, Any]]:
+    def _receipt(self, request: Request) -> Receipt:
+        return Receipt(
+            self.name or "router",
+            self.policy_name,
+            label=request.label,
+            private=request.private,
+            found=request.found,
+        )
+
+    def _receipts(self, request: Request) -> Callable[[str], dict[str, Any]]:
         """Makes the receipt of a cached answer, from who gave it once: nobody was asked now."""
-        receipt = Receipt(self.name or "router", self.policy_name)
+        receipt = self._receipt(request)
 
         def make(candidate: str) -> dict[str, Any]:
             receipt.answered_by, receipt.local = candidate, True
@@ -151,12 +263,32 @@ class Router(AsyncFirstChatModel):
         return make
 
     def _run(self, request: Request, candidates: list[Candidate], *, hold: bool) -> Run:
-        receipt = Receipt(self.name or "router", self.policy_name)
+        receipt = self._receipt(request)
+        receipt.inputs = taken_down(request, candidates)
         able = admitted(request, candidates, receipt)
         ordered = list(self.policy(request, able))
-        receipt.in_order(ordered)
+        counted_too(receipt.inputs, request)
+        if len(ordered) < len(able):
+            receipt.left_out([c for c in able if c not in ordered])
+        receipt.in_order(ordered, request)
         return Run(
             request, ordered, self.options, receipt, hold=hold, rng=self._rng, till=self.till
+        )
+
+    def _asked(self, request: Request, candidates: list[Candidate]) -> Asked:
+        """What makes two requests the same; tags and labels where they decide who is asked."""
+        told = request.tags & getattr(self.policy, "tags", frozenset())
+        if request.label is not None:
+            told |= {f"label: {request.label}"}
+        able = [c for c in candidates if not (request.far and c.local)]
+        return Asked(
+            models=[identity(c.provider, c.base_url, c.model_id, c.model) for c in able],
+            messages=request.messages,
+            tools=request.tools,
+            options=request.options,
+            tenant=request.tenant,
+            private=request.private,
+            tags=told,
         )
 
     def _named(self, model: str | None) -> list[Candidate]:
@@ -171,13 +303,11 @@ class Router(AsyncFirstChatModel):
         return found
 
 
-def _asked(request: Request, candidates: list[Candidate], tenant: str | None) -> Asked:
-    return Asked(
-        models=[identity(c.provider, c.base_url, c.model_id, c.model) for c in candidates],
-        messages=request.messages,
-        tools=request.tools,
-        options=request.options,
-        tenant=tenant,
-        private=request.private,
-        tags=request.tags,
+def _caching(said: Any) -> Caching:
+    if said is None or said in get_args(Caching):
+        found: Caching = said or "use"
+        return found
+    raise InvalidParameterError(
+        f"cache must be use, refresh or bypass, not {said!r}.",
+        data={"parameter": "cache", "value": str(said)},
     )

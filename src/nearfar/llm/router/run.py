@@ -16,6 +16,7 @@ from nearfar.errors import (
     ModelError,
     NearfarError,
     NoCandidateError,
+    RouterBusyError,
     RouterError,
     UpstreamError,
 )
@@ -26,9 +27,10 @@ from .attempt import Attempt, Limits
 from .breaker import Permit
 from .candidate import Candidate
 from .continuation import Disagreement, Sent
-from .gates import GATES, Request
+from .gates import GATES, Request, goes_on
 from .receipt import Receipt
 from .rendering import rendered
+from .slots import Slots, Ticket
 from .verdicts import Rule, Verdict, rule_for
 
 if TYPE_CHECKING:
@@ -51,14 +53,33 @@ class _Place:
     prefill: bool = True
     """It has not refused to go on from the beginning of an answer."""
     permit: Permit | None = None
+    slots: Slots | None = None
+    """It holds one of these."""
+
+    def enter(self) -> bool:
+        """Whether it works on fewer requests than it may; this one then counts."""
+        if self.candidate.slots is None:
+            return True
+        if self.candidate.slots.take():
+            self.slots = self.candidate.slots
+        return self.slots is not None
+
+    def leave(self) -> None:
+        """The candidate does not work on the request any more."""
+        if self.slots is not None:
+            self.slots.give_back()
+            self.slots = None
 
     def admit(self, *, early: bool) -> bool:
-        """Whether its breaker lets a request through now."""
+        """Whether its breaker lets a request through now; if not, it is left."""
         self.permit = self.candidate.breaker.admit(early=early)
+        if self.permit is None:
+            self.leave()
         return self.permit is not None
 
     def forget(self) -> None:
         """The request that was let through says nothing about the upstream."""
+        self.leave()
         if self.permit is not None:
             self.candidate.breaker.forget(self.permit)
 
@@ -98,8 +119,8 @@ class Run:
             attempt = self._attempt(place, tab)
             try:
                 messages = self.sent.begin(
-                    rendered(self.request.messages, place.candidate.provider),
-                    prefill=place.prefill and place.candidate.takes.prefill,
+                    rendered(self.request.messages_for(place.candidate), place.candidate.provider),
+                    prefill=place.prefill and goes_on(self.request, place.candidate),
                 )
                 self.receipt.continued |= bool(self.sent.text)
                 async with aclosing(attempt.chunks(messages)) as chunks:
@@ -125,39 +146,74 @@ class Run:
                 return
             finally:
                 place.candidate.active -= 1
+                place.leave()
 
     # ------------------------------------------------------------------ choosing
 
     async def _next(self) -> _Place:
         """The next candidate to ask, waiting for one where all must; raises when there is none."""
-        while True:
-            now = asyncio.get_running_loop().time()
-            if now >= self._deadline:
-                raise self._late()
-            left = [p for p in self._places if not p.out and p.tries <= self.options.retries]
-            # One that failed waits until all others have had their turn, unless it may go at once.
-            ready = sorted(
-                (p for p in left if p.ready_at <= now), key=lambda p: (not p.again, p.tries)
-            )
-            # Before its time only where there is nobody else: not all are closed if one could answer.
-            for early in (False, True) if len(ready) == len(left) else (False,):
-                for place in ready:
-                    if place.admit(early=early):
-                        return place
-                    reason = "breaker: its upstream keeps failing"
-                    self.receipt.passed_over(place.candidate, reason)
-            await self._wait(left, ready, now)
+        ticket: Ticket | None = None
+        try:
+            while True:
+                place, full = self._open()
+                if place is not None:
+                    return place
+                if full and (ticket is None or ticket.is_used):
+                    ticket = Ticket(self.request.priority)
+                if (place := await self._wait(full, ticket)) is not None:
+                    return place
+        finally:
+            if ticket is not None:
+                ticket.close()
 
-    async def _wait(self, left: list[_Place], ready: list[_Place], now: float) -> None:
-        """Sleep until a candidate may be asked."""
-        times = [p.ready_at for p in left if p not in ready]
-        times += [now + p.candidate.breaker.wait_s() for p in ready]
+    def _open(self) -> tuple[_Place | None, list[_Place]]:
+        """The first candidate that can be asked now, and those that are only full."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._deadline:
+            raise self._late()
+        left = self._left()
+        # One that failed waits until all others have had their turn, unless it may go at once.
+        ready = sorted((p for p in left if p.ready_at <= now), key=lambda p: (not p.again, p.tries))
+        full: list[_Place] = []
+        # Before its time only where there is nobody else: not all are closed if one could answer.
+        for early in (False, True) if len(ready) == len(left) else (False,):
+            for place in ready:
+                if not place.enter():
+                    full.append(place)
+                    reason = "busy: it works on as many requests as it may"
+                elif place.admit(early=early):
+                    return place, full
+                else:
+                    reason = f"breaker: {place.candidate.breaker.why}"
+                self.receipt.passed_over(place.candidate, reason)
+            if full:
+                break
+        return None, full
+
+    def _left(self) -> list[_Place]:
+        return [p for p in self._places if not p.out and p.tries <= self.options.retries]
+
+    async def _wait(self, full: list[_Place], ticket: Ticket | None) -> _Place | None:
+        """Sleep until a candidate may be asked; one that was full may be asked at once."""
+        now = asyncio.get_running_loop().time()
+        rest = [p for p in self._left() if p not in full]
+        times = [max(p.ready_at, now + p.candidate.breaker.wait_s()) for p in rest]
+        if ticket is not None and ticket.stand(
+            p.candidate.slots for p in full if p.candidate.slots
+        ):
+            slots = await ticket.wait(min([*times, self._deadline]))
+            if slots is None:
+                return None
+            place = next(p for p in self._left() if p.candidate.slots is slots)
+            place.slots = slots
+            return place if place.admit(early=False) else None
         if not times:
-            raise self._none_left()
+            raise self._none_left() if self._faults or not full else self._busy()
         until = min(times)
         if until >= self._deadline:
             raise self._none_left() if self._faults else self._all_closed()
         await asyncio.sleep(until - now)
+        return None
 
     async def _hold(self, place: _Place) -> Tab | None:
         """Reserve what the attempt may cost; None, and other places ahead, when the budget refuses."""
@@ -197,7 +253,7 @@ class Run:
         place.again = False
         place.candidate.active += 1
         limits = Limits(self.options.first_token_s, self.options.stall_s, self._deadline)
-        return Attempt(place.candidate, tab.request, limits)
+        return Attempt(place.candidate, tab.request, limits, gather=self.sent.hold)
 
     # ------------------------------------------------------------------ judging
 
@@ -295,6 +351,10 @@ class Run:
             f"{e['candidate']}: {e['reason']}" for e in self.receipt.considered if "reason" in e
         )
         return self._described(NoCandidateError(f"No candidate can be asked now ({reasons})."))
+
+    def _busy(self) -> NearfarError:
+        words = "Each candidate that could answer is at its limit, and as many wait as may wait."
+        return self._described(RouterBusyError(words))
 
     def _late(self) -> NearfarError:
         words = f"No whole answer within {self.options.deadline_s:g} s"

@@ -54,6 +54,7 @@ TABLE: dict[str, Rule] = {
     "auth": Rule(Verdict.CLOSE),
     "not_found": Rule(Verdict.LEAVE),
     "rejected": Rule(Verdict.SURFACE, counts=False),
+    "too_large": Rule(Verdict.LEAVE, counts=False),
     "context": Rule(Verdict.LARGER, counts=False),
     "content_filter": Rule(Verdict.SURFACE, counts=False),
     "server": Rule(Verdict.AGAIN),

@@ -1,5 +1,6 @@
 """What a fault server is told to play: one step for each request, whole replies or faults."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -107,6 +108,8 @@ class Fault:
 
 Step = Reply | Status | Fault
 
+_MODEL_IN_PATH = re.compile(r"/models/([^/:]+):")
+
 
 @dataclass
 class SeenRequest:
@@ -124,12 +127,13 @@ class SeenRequest:
     @property
     def model(self) -> str:
         """The model that the caller asked for; empty where it named none."""
-        return str(self.body.get("model", ""))
+        in_path = _MODEL_IN_PATH.search(self.path)
+        return in_path[1] if in_path else str(self.body.get("model", ""))
 
     @property
     def stream(self) -> bool:
         """Whether the caller asked for a stream."""
-        return bool(self.body.get("stream"))
+        return self.path.endswith(":streamGenerateContent") or bool(self.body.get("stream"))
 
 
 StepByRule = Callable[[SeenRequest], Step]

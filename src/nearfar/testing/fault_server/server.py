@@ -12,12 +12,16 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
+from .more_shapes import GoogleShape, OllamaShape
 from .script import Fault, Reply, SeenRequest, Status, Step, StepByRule
 from .shapes import AnthropicShape, Event, OpenAIShape, Shape
 
 _SHAPES: dict[str, Shape] = {
     "/chat/completions": OpenAIShape(),
     "/messages": AnthropicShape(),
+    ":generateContent": GoogleShape(),
+    ":streamGenerateContent": GoogleShape(),
+    "/api/chat": OllamaShape(),
 }
 
 
@@ -33,9 +37,10 @@ class FaultServer:
 
     Each request takes the next step: of its own model's script where ``add(..., model=...)`` gave one,
     else of the common script. When that is used up the ``default`` answers, a step or a function that
-    makes one of the request; without one the request gets a 500 and leaving the ``with`` block raises ``UnexpectedRequestError``, as it does when
-    steps were never asked for. It speaks HTTP/1.1 with kept connections, OpenAI's chat completions at
-    ``openai_url`` and Anthropic's messages at ``anthropic_url``.
+    makes one of the request; without one the request gets a 500 and leaving the ``with`` block raises
+    ``UnexpectedRequestError``, as it does when steps were never asked for. It speaks HTTP/1.1 with kept
+    connections: OpenAI's chat completions at ``openai_url``; Anthropic's messages, Gemini's
+    ``generateContent`` and Ollama's chat at ``url``.
     """
 
     def __init__(self, *script: Step, default: Step | StepByRule | None = None) -> None:
@@ -219,7 +224,7 @@ class _Player:
         return False
 
     async def _stream(self) -> bool:
-        await self.wire.open_stream(dict(self.reply.headers))
+        await self.wire.open_stream({"content-type": self.shape.content_type, **self.reply.headers})
         if self._strikes("first_token") and not await self._strike():
             return False
         sent = 0
@@ -235,7 +240,7 @@ class _Player:
         return True
 
     def _events(self) -> list[Event]:
-        events = self.shape.events(self.reply, self.request.body)
+        events = self.shape.events(self.reply, {**self.request.body, "model": self.request.model})
         if self.fault is not None and self.fault.kind == "empty":
             return []
         if self.fault is not None and self.fault.kind == "no_end":
@@ -294,8 +299,7 @@ class _Wire:
 
     async def open_stream(self, headers: dict[str, str]) -> None:
         self.streaming = True
-        kind = {"content-type": "text/event-stream", "transfer-encoding": "chunked"}
-        self._head(200, {**kind, **headers})
+        self._head(200, {"transfer-encoding": "chunked", **headers})
         await self._writer.drain()
 
     async def chunk(self, data: bytes) -> None:

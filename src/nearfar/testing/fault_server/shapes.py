@@ -1,4 +1,4 @@
-"""The two wire shapes that the fault server speaks: OpenAI chat completions and Anthropic messages.
+"""Two of the wire shapes that the fault server speaks: OpenAI chat completions and Anthropic messages.
 
 Sources: the providers' public API references (chat completions with ``stream_options``; messages with
 its server-sent events).
@@ -24,6 +24,9 @@ class Event:
 class Shape(Protocol):
     """How one provider writes replies, events and errors."""
 
+    content_type: str
+    """Of a streamed reply."""
+
     def whole(self, reply: Reply, model: str) -> dict[str, Any]:
         """The body of a reply that is not streamed."""
 
@@ -44,7 +47,8 @@ def _pieces(text: str, size: int = 7) -> list[str]:
     return [text[i : i + size] for i in range(0, len(text), size)] or [""]
 
 
-def _dump(value: Any) -> str:
+def dump(value: Any) -> str:
+    """JSON without spaces."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -60,7 +64,7 @@ _DEFAULT_KINDS = {
     503: "overloaded",
 }
 
-_MESSAGES = {
+MESSAGES = {
     "rate_limit": "Rate limit reached for requests",
     "quota": "You exceeded your current quota, please check your plan and billing details.",
     "context": "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
@@ -73,12 +77,15 @@ _MESSAGES = {
 }
 
 
-def _kind(status: Status) -> str:
+def kind_of(status: Status) -> str:
+    """The kind that a status stands for."""
     return status.kind or _DEFAULT_KINDS.get(status.status, "server")
 
 
 class OpenAIShape:
     """``POST /v1/chat/completions``."""
+
+    content_type = "text/event-stream"
 
     _types: ClassVar[dict[str, tuple[str, str | None]]] = {
         "rate_limit": ("rate_limit_error", "rate_limit_exceeded"),
@@ -100,7 +107,7 @@ class OpenAIShape:
                 {
                     "id": call.id,
                     "type": "function",
-                    "function": {"name": call.name, "arguments": _dump(dict(call.arguments))},
+                    "function": {"name": call.name, "arguments": dump(dict(call.arguments))},
                 }
                 for call in reply.tool_calls
             ]
@@ -123,27 +130,27 @@ class OpenAIShape:
             function: dict[str, Any] = {"name": call.name, "arguments": ""}
             head = {"index": index, "id": call.id, "type": "function", "function": function}
             found.append(self._chunk("content", model, {"tool_calls": [head]}))
-            for piece in _pieces(_dump(dict(call.arguments))):
+            for piece in _pieces(dump(dict(call.arguments))):
                 part = {"index": index, "function": {"arguments": piece}}
                 found.append(self._chunk("content", model, {"tool_calls": [part]}))
         found.append(self._chunk("finish", model, {}, finish=self._finish(reply)))
         if (body.get("stream_options") or {}).get("include_usage"):
             usage = {**self._head(model), "choices": [], "usage": self._usage(reply)}
-            found.append(Event("finish", f"data: {_dump(usage)}\n\n".encode()))
+            found.append(Event("finish", f"data: {dump(usage)}\n\n".encode()))
         found.append(Event("end", b"data: [DONE]\n\n"))
         return found
 
     def error_body(self, status: Status) -> dict[str, Any]:
         """``{"error": {"message", "type", "param", "code"}}``."""
-        kind = _kind(status)
+        kind = kind_of(status)
         type_, code = self._types[kind]
-        message = status.message or _MESSAGES[kind]
+        message = status.message or MESSAGES[kind]
         return {"error": {"message": message, "type": type_, "param": None, "code": code}}
 
     def error_event(self, error_type: str) -> bytes:
         """An object with ``error`` in place of a chunk."""
         error = {"error": {"message": "The server had an error", "type": error_type, "code": None}}
-        return f"data: {_dump(error)}\n\n".encode()
+        return f"data: {dump(error)}\n\n".encode()
 
     def malformed_event(self) -> bytes:
         """A chunk whose object never closes."""
@@ -172,13 +179,13 @@ class OpenAIShape:
         self, role: EventRole, model: str, delta: dict[str, Any], finish: str | None = None
     ) -> Event:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        return Event(
-            role, f"data: {_dump({**self._head(model), 'choices': [choice]})}\n\n".encode()
-        )
+        return Event(role, f"data: {dump({**self._head(model), 'choices': [choice]})}\n\n".encode())
 
 
 class AnthropicShape:
     """``POST /v1/messages``."""
+
+    content_type = "text/event-stream"
 
     _types: ClassVar[dict[str, str]] = {
         "rate_limit": "rate_limit_error",
@@ -235,7 +242,7 @@ class AnthropicShape:
                 "name": call.name,
                 "input": {},
             }
-            parts = _pieces(_dump(dict(call.arguments)))
+            parts = _pieces(dump(dict(call.arguments)))
             deltas = [{"type": "input_json_delta", "partial_json": p} for p in parts]
             found += self._block(index, block, deltas)
             index += 1
@@ -247,8 +254,8 @@ class AnthropicShape:
 
     def error_body(self, status: Status) -> dict[str, Any]:
         """``{"type": "error", "error": {"type", "message"}}``."""
-        kind = _kind(status)
-        message = status.message or _MESSAGES[kind]
+        kind = kind_of(status)
+        message = status.message or MESSAGES[kind]
         if kind == "context" and status.message is None:
             message = "prompt is too long: 9000 tokens > 8192 maximum"
         return {"type": "error", "error": {"type": self._types[kind], "message": message}}
@@ -286,5 +293,5 @@ class AnthropicShape:
         return found
 
     def _event(self, role: EventRole, name: str, **fields: Any) -> Event:
-        data = _dump({"type": name, **fields})
+        data = dump({"type": name, **fields})
         return Event(role, f"event: {name}\ndata: {data}\n\n".encode())

@@ -29,12 +29,16 @@ class TokenText:
         names = ((self.tokenizer.token_to_id(f"<0x{value:02X}>")) for value in range(256))
         self._single_bytes = frozenset(token for token in names if token is not None)
 
-    def stream(self, visible_special: Collection[int]) -> "TextStream":
-        """A decoder for one reply. Special tokens are dropped but for ``visible_special``."""
+    def stream(self, visible_special: Collection[int], after: int | None = None) -> "TextStream":
+        """A decoder for one reply. Special tokens are dropped but for ``visible_special``.
+
+        ``after`` is the token of a text that the reply goes on with: its first blank then counts.
+        """
         dropped = (self.special - frozenset(visible_special)) | self.end_ids
         if self._bytes is not None:
             return _ByteStream(self._bytes, dropped)
-        return _WindowStream(self.tokenizer, self._single_bytes, dropped)
+        before = [] if after is None or after in dropped else [after]
+        return _WindowStream(self.tokenizer, self._single_bytes, dropped, before)
 
     def decode(self, ids: Sequence[int], visible_special: Collection[int] = ()) -> str:
         """The text of all ``ids`` at once, by the same rule."""
@@ -79,12 +83,18 @@ class _WindowStream:
     byte turns the whole run into replacement characters, also what looked complete before.
     """
 
-    def __init__(self, tokenizer: Any, single_bytes: frozenset[int], dropped: frozenset[int]):
+    def __init__(
+        self,
+        tokenizer: Any,
+        single_bytes: frozenset[int],
+        dropped: frozenset[int],
+        before: Sequence[int] = (),
+    ) -> None:
         self._tokenizer = tokenizer
         self._single_bytes = single_bytes
         self._dropped = dropped
-        self._ids: list[int] = []
-        self._settled = 0  # tokens of the window whose text has been given
+        self._ids = list(before)
+        self._settled = len(before)  # tokens of the window whose text has been given
 
     def feed(self, token: int) -> str:
         if token in self._dropped:

@@ -136,7 +136,8 @@ class Scheduler:
         reply.sampler = Sampler(request, self._facts.vocab_size)
         if request.grammar is not None:
             reply.mask = self._grammars.mask(request.grammar)
-        reply.text = self._text.stream(request.visible_special)
+        after = request.prompt_ids[-1] if request.goes_on else None
+        reply.text = self._text.stream(request.visible_special, after)
         reply.stops = StopFinder(request.stop)
         return reply
 

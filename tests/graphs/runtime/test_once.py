@@ -20,8 +20,9 @@ from nearfar.errors import (
     WorkflowInputError,
 )
 from nearfar.graphs.registry import Workflow
-from nearfar.graphs.running import Listener, open_saver, run_once
+from nearfar.graphs.runtime.once import Listener, run_once
 from nearfar.settings import Settings, home
+from nearfar.storage.checkpoints import open_saver
 from nearfar.testing import ScriptedChatModel
 
 SETTINGS = Settings()
@@ -56,8 +57,8 @@ async def threads() -> list[str]:
         return sorted({str(c.config["configurable"]["thread_id"]) async for c in saver.alist(None)})
 
 
-async def test_a_run_gives_its_output_and_leaves_no_thread_behind() -> None:
-    finished = await run_once(flow(shout), {"question": "hi"}, SETTINGS)
+async def test_a_run_that_is_not_to_be_kept_gives_its_output_and_leaves_nothing_behind() -> None:
+    finished = await run_once(flow(shout), {"question": "hi"}, SETTINGS, keep=False)
     assert finished.to_dict() == {
         "run_id": finished.run_id,
         "thread_id": finished.run_id,

@@ -1,0 +1,89 @@
+"""The receipts of routers in nearfar.db: the newest, as many as the settings say."""
+
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from langchain_core.messages import AIMessageChunk
+
+from nearfar.errors import NearfarError
+from nearfar.llm.money import Ledger
+from nearfar.settings import Settings
+
+_PUT = "INSERT OR REPLACE INTO receipts (id, at, router, receipt) VALUES (?, ?, ?, ?)"
+_FORGET = "DELETE FROM receipts WHERE number <= (SELECT max(number) FROM receipts) - ?"
+_LATEST = """SELECT at, receipt FROM receipts WHERE :router IS NULL OR router = :router
+    ORDER BY number DESC LIMIT :limit"""
+_FIND = "SELECT at, receipt FROM receipts WHERE substr(id, 1, length(:id)) = :id LIMIT 2"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A receipt, and when it was kept (seconds since 1970)."""
+
+    at: float
+    receipt: dict[str, Any]
+
+
+class Receipts:
+    """Keeps the newest ``keep`` receipts, written by the ledger's thread; callers do not wait for it."""
+
+    def __init__(self, ledger: Ledger, keep: int = 10_000) -> None:
+        self._ledger = ledger
+        self._keep = keep
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Receipts | None":
+        """Those of the settings' database; None where the settings keep none."""
+        keep = settings.receipts.keep
+        return cls(Ledger.open(settings), keep) if keep else None
+
+    def put(self, receipt: Mapping[str, Any]) -> None:
+        """Keep a receipt soon; the oldest beyond the limit go."""
+        # Made into text now, and quickly: other processes wait while the thread writes.
+        text = orjson.dumps(receipt, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        row = (receipt["id"], time.time(), receipt["router"], text)
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(_PUT, row)
+            connection.execute(_FORGET, (self._keep,))
+
+        self._ledger.write_soon(write)
+
+    async def keeping(
+        self, source: AsyncGenerator[AIMessageChunk, None]
+    ) -> AsyncGenerator[AIMessageChunk, None]:
+        """The same chunks; the receipt of the last one, or of the error, is kept."""
+        with self.of_error():
+            async with aclosing(source):
+                async for chunk in source:
+                    if chunk.chunk_position == "last" and "nearfar" in chunk.response_metadata:
+                        self.put(chunk.response_metadata["nearfar"])
+                    yield chunk
+
+    @contextmanager
+    def of_error(self) -> Iterator[None]:
+        """Keep the receipt of an error that leaves the block."""
+        try:
+            yield
+        except NearfarError as error:
+            if "receipt" in error.data:
+                self.put(error.data["receipt"])
+            raise
+
+    def latest(self, limit: int = 20, *, router: str | None = None) -> list[Kept]:
+        """The newest first; of one router, or of all."""
+        self._ledger.flush()
+        values = {"limit": limit, "router": router}
+        rows = self._ledger.read(lambda c: c.execute(_LATEST, values).fetchall())
+        return [Kept(at, orjson.loads(text)) for at, text in rows]
+
+    def find(self, beginning: str) -> Kept | None:
+        """The receipt whose id begins so; None where there is none, or more than one."""
+        self._ledger.flush()
+        rows = self._ledger.read(lambda c: c.execute(_FIND, {"id": beginning}).fetchall())
+        return Kept(rows[0][0], orjson.loads(rows[0][1])) if len(rows) == 1 else None

@@ -1,0 +1,311 @@
+"""The checkpointer for Postgres: the rows and pieces of the one for SQLite, in another database."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar, cast
+
+import psycopg
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_id,
+    get_serializable_checkpoint_metadata,
+)
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.rows import tuple_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from nearfar.errors import DatabaseError, DiskFullError
+
+from . import postgres_rows as rows
+from . import postgres_upkeep as upkeep
+from .items import Memo, Memos, Sealing, Splitter
+from .pruning import Retention
+from .writer import StaleError
+
+T = TypeVar("T")
+Cursor = psycopg.AsyncCursor[Any]
+Guard = Callable[[Cursor, str], Awaitable[None]]
+"""Awaited in each write transaction, with its thread id, before anything is written."""
+Work = Callable[[Cursor], Awaitable[T]]
+
+_PAGE = 50  # checkpoints that ``alist`` reads at a time
+_WAIT_S = 30.0  # for a connection
+_SETUP_LOCK = 0x6E656172  # any number; programs that start together make the tables one by one
+
+
+class PostgresSaver(AsyncPostgresSaver):
+    """LangGraph's checkpointer over Postgres, with long values in pieces.
+
+    Made by ``open``. ``guard`` is awaited in each write transaction. A write that is awaited is
+    committed. Raises StorageError and what is below it.
+    """
+
+    def __init__(
+        self,
+        pool: Any,
+        *,
+        serde: Sealing,
+        guard: Guard | None = None,
+        retention: Retention | None = None,
+    ) -> None:
+        super().__init__(pool, serde=cast("Any", serde))
+        self._pool, self._guard = pool, guard
+        self._retention = retention or Retention()
+        self._splitter, self._memos = Splitter(serde), Memos()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str, *, connections: int = 8, **options: Any
+    ) -> "AsyncIterator[PostgresSaver]":
+        """The database at ``url``, with its tables made, open for the length of the block."""
+        settings = {"autocommit": True, "prepare_threshold": 5}
+        pool: Any = AsyncConnectionPool(
+            url, min_size=1, max_size=connections, open=False, timeout=_WAIT_S, kwargs=settings
+        )
+        with database_errors():
+            await pool.open(wait=True, timeout=_WAIT_S)
+        try:
+            saver = cls(pool, **options)
+            await saver.setup()
+            yield saver
+        finally:
+            await pool.close()
+
+    async def setup(self) -> None:
+        with database_errors():
+            async with self._pool.connection() as connection:
+                await connection.execute("SELECT pg_advisory_lock(%s)", (_SETUP_LOCK,))
+                try:
+                    await super().setup()
+                    for statement in rows.TABLES:
+                        await connection.execute(statement)
+                finally:
+                    await connection.execute("SELECT pg_advisory_unlock(%s)", (_SETUP_LOCK,))
+
+    def with_allowlist(self, extra_allowlist: Any) -> "PostgresSaver":
+        """The same checkpointer, for a graph whose state declares these classes."""
+        clone = copy.copy(self)
+        clone._use(self._splitter.serde.with_types(extra_allowlist))  # noqa: SLF001 - of this class
+        return clone
+
+    def with_guard(self, guard: Guard | None) -> "PostgresSaver":
+        """The same checkpointer for a writer of its own."""
+        clone = copy.copy(self)
+        clone._guard = guard  # noqa: SLF001 - of this class
+        return clone
+
+    def _use(self, serde: Sealing) -> None:
+        self.serde, self._splitter = cast("Any", serde), Splitter(serde)
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        thread_id, space = rows.place(config)
+        memo = self._memos.get(thread_id, space)
+        checkpoint_id = get_checkpoint_id(config)
+
+        async def read(cursor: Cursor) -> Any:
+            found = await rows.find(cursor, thread_id, space, checkpoint_id)
+            reader = rows.Reader(cursor, self._splitter, memo)
+            return None if found is None else await reader.read(found)
+
+        found = await self._read(read)
+        if found is None:
+            return None
+        self._memos.put(thread_id, space, found.memo)
+        return cast("CheckpointTuple", found.checkpoint)
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - the base class's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        where, values = self._search_where(config, filter, None)
+        below = await self._read(lambda c: rows.position(c, before)) if before else 2**62
+        while limit is None or limit > 0:
+            size = _PAGE if limit is None else min(_PAGE, limit)
+
+            async def page(cursor: Cursor, below: int = below, size: int = size) -> Any:
+                found = await rows.page(cursor, where, values, below, size)
+                reader = rows.Reader(cursor, self._splitter)
+                return [(row[0], (await reader.read(row)).checkpoint) for row in found]
+
+            found = await self._read(page)
+            for _, checkpoint in found:
+                yield checkpoint
+            if len(found) < size:
+                return
+            below = found[-1][0]
+            limit = None if limit is None else limit - size
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        thread_id, space = rows.place(config)
+        noted = Jsonb(get_serializable_checkpoint_metadata(config, metadata))
+        parent = config["configurable"].get("checkpoint_id")
+        memo = self._memos.get(thread_id, space)
+        while True:
+            inline, pieces = self._splitter.split(
+                checkpoint["channel_values"], checkpoint["channel_versions"], new_versions, memo
+            )
+            kind, content = self.serde.dumps_typed({**checkpoint, "channel_values": inline})
+            row = rows.NewCheckpoint(
+                thread_id, space, checkpoint["id"], parent, kind, content, noted, pieces, memo.life
+            )
+            try:
+                life = await self._write((thread_id,), row.write)
+            except StaleError:  # another program pruned the thread: nothing of it is known here
+                row.settle(committed=False)
+                memo = Memo()
+                continue
+            except BaseException:
+                row.settle(committed=False)
+                self._memos.drop([thread_id])
+                raise
+            row.settle(committed=True)
+            self._memos.put(thread_id, space, Memo(life, dict(pieces)))
+            break
+        if self._retention.due(space, metadata.get("step")):
+            await self.aretain(thread_id)
+        own = {"thread_id": config["configurable"]["thread_id"], "checkpoint_ns": space}
+        return {"configurable": {**own, "checkpoint_id": checkpoint["id"]}}
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        thread_id, space = rows.place(config)
+        own = (thread_id, space, str(config["configurable"]["checkpoint_id"]), task_id, task_path)
+        values = [
+            (*own, WRITES_IDX_MAP.get(channel, n), channel, *self.serde.dumps_typed(value))
+            for n, (channel, value) in enumerate(writes)
+        ]
+        special = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        query = self.UPSERT_CHECKPOINT_WRITES_SQL if special else self.INSERT_CHECKPOINT_WRITES_SQL
+        await self._write((thread_id,), lambda c: c.executemany(query, values))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        if not channels:
+            return {}
+        thread_id, space = rows.place(config)
+        target, names = get_checkpoint_id(config), list(channels)
+        return await self._read(
+            lambda c: rows.history(c, self._splitter, (thread_id, space, target), names)
+        )
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._write((str(thread_id),), lambda c: upkeep.delete_thread(c, str(thread_id)))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Delete the runs' checkpoints; what later checkpoints of the thread need is kept for them."""
+        wanted = [str(run_id) for run_id in run_ids]
+        threads = await self._read(lambda c: upkeep.threads_of_runs(c, wanted)) if wanted else []
+
+        def deletion(thread_id: str) -> Work[None]:
+            return lambda c: upkeep.delete_runs(c, thread_id, wanted, self._splitter)
+
+        for thread_id in threads:
+            await self._write((thread_id,), deletion(thread_id))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy all of the thread; what the target held before is replaced."""
+        source, target = str(source_thread_id), str(target_thread_id)
+        if source != target:
+            await self._write((target,), lambda c: upkeep.copy_thread(c, source, target))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Drop all checkpoints (``delete``), or all that no run needs to go on (``keep_latest``)."""
+        if isinstance(thread_ids, str):
+            raise TypeError("thread_ids must be a sequence of thread ids, not one text")
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"unknown strategy: {strategy!r}")
+        for thread_id in map(str, thread_ids):
+            if strategy == "delete":
+                await self.adelete_thread(thread_id)
+            else:
+                await self.aretain(thread_id, Retention(checkpoints=0))
+
+    async def aretain(
+        self, thread_id: str, retention: Retention | None = None, named: Sequence[str] = ()
+    ) -> int:
+        """Drop what the retention does not keep; how many checkpoints went. ``named`` ones stay."""
+        rule = retention or self._retention
+        return await self._write(
+            (thread_id,), lambda c: upkeep.retain(c, thread_id, rule, self._splitter, named)
+        )
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        self._wait(self.adelete_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        self._wait(self.acopy_thread(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        self._wait(self.aprune(thread_ids, strategy=strategy))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """The sync face, for other threads than the loop's."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    @asynccontextmanager
+    async def _cursor_in_transaction(self) -> AsyncIterator[Cursor]:
+        async with (
+            self._pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor(row_factory=tuple_row) as cursor,
+        ):
+            yield cursor
+
+    async def _read(self, work: Work[T]) -> T:
+        with database_errors():
+            async with self._cursor_in_transaction() as cursor:
+                await cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return await work(cursor)
+
+    async def _write(self, thread_ids: Sequence[str], work: Work[T]) -> T:
+        with database_errors():
+            async with self._cursor_in_transaction() as cursor:
+                if self._guard is not None:
+                    for thread_id in thread_ids:
+                        await self._guard(cursor, thread_id)
+                return await work(cursor)
+
+
+@contextmanager
+def database_errors() -> Any:
+    """Turn psycopg's operational errors into ours; broken constraints stay its own."""
+    try:
+        yield
+    except (psycopg.IntegrityError, psycopg.ProgrammingError):
+        raise
+    except (psycopg.DatabaseError, PoolTimeout, OSError) as error:
+        state = getattr(error, "sqlstate", None)
+        data = {"sqlstate": state}
+        if state in ("53100", "53200"):  # disk full, out of memory
+            raise DiskFullError("Postgres has no space left.", data=data) from error
+        raise DatabaseError(
+            f"Postgres could not be reached or refused: {type(error).__name__}.",
+            remedy="Check storage.url and the server.",
+            data=data,
+        ) from error
