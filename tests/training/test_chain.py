@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,36 +25,45 @@ pytestmark = pytest.mark.timeout(600)
 Run = Callable[..., str]
 
 
-def _install(folder: Path) -> str:
+def _ways(folder: Path, python: Path) -> Iterator[list[list[str]]]:
+    """Commands that make the environment: by uv where it is, else by pip."""
+    wanted = ["-r", str(REQUIREMENTS)]
+    index = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
+    if uv := shutil.which("uv"):
+        links = os.environ.get("PIP_FIND_LINKS", "").split()
+        found = [part for link in links for part in ("--find-links", link)]
+        venv = [uv, "venv", "-q", "--clear", "-p", sys.executable, str(folder)]
+        yield [venv, [uv, "pip", "install", "-q", "-p", str(python), *wanted, *found]]
+    venv = [sys.executable, "-m", "venv", "--clear", str(folder)]
+    pip = [str(python), "-m", "pip", "install", "-q", "--retries", "0", *wanted]
+    yield [venv, pip]
+    yield [venv, [*pip, *index]]
+
+
+def _install(folder: Path, python: Path) -> str:
     """Make the environment; an empty text, or why it cannot be made."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if uv := shutil.which("uv"):
-        links = environment.get("PIP_FIND_LINKS", "").split()
-        found = [part for link in links for part in ("--find-links", link)]
-        attempts: list[Sequence[str]] = [
-            [uv, "venv", "-q", "-p", sys.executable, str(folder)],
-            [uv, "pip", "install", "-q", "-p", str(python), "-r", str(REQUIREMENTS), *found],
-        ]
-    else:
-        pip = ["-m", "pip", "install", "-q", "--retries", "0", "-r", str(REQUIREMENTS)]
-        attempts = [[sys.executable, "-m", "venv", str(folder)], [str(python), *pip]]
-    for command in attempts:
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=400, check=False
-        )
-        if done.returncode:
-            return (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
-    return ""
+    problem = ""
+    for commands in _ways(folder, python):
+        for command in commands:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=300, check=False
+            )
+            if done.returncode:
+                problem = done.stderr.strip() or done.stdout.strip() or "no reason given"
+                break
+        else:
+            return ""
+    return problem.splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs a program with torch, one thread, and gives what it printed."""
     folder = tmp_path_factory.mktemp("torch") / "env"
-    if problem := _install(folder):
-        pytest.skip(f"the training environment cannot be installed here: {problem}")
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if problem := _install(folder, python):
+        pytest.skip(f"the training environment cannot be installed here: {problem}")
 
     def run(*arguments: object) -> str:
         done = subprocess.run(

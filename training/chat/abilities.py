@@ -114,7 +114,8 @@ async def chain(model: Any, item: Item) -> Asked:
     return Asked(item, said, {"chain": good})
 
 
-def _passages(item: Item) -> list[str]:
+def passages_of(item: Item) -> list[str]:
+    """The numbered passages of a prompt."""
     body = str(item.messages[-1]["content"]).rpartition("\n\nQuestion: ")[0]
     return [line.partition("] ")[2] for line in body.split("\n")]
 
@@ -126,7 +127,7 @@ async def passages(model: Any, item: Item) -> Asked:
 
     messages, right = messages_of(item), item.check["reply"]
     free = str((await model.ainvoke(messages)).text).strip()
-    numbered = [(n, s.text) for n, p in enumerate(_passages(item), 1) for s in sentences(p)]
+    numbered = [(n, s.text) for n, p in enumerate(passages_of(item), 1) for s in sentences(p)]
     grammar = quote_grammar(numbered[:64], REFUSAL, max_quotes=1)
     held = str((await model.ainvoke(messages, grammar=grammar)).text).strip()
     kind = item.kind
@@ -161,7 +162,7 @@ async def picked(model: Any, item: Item) -> Asked:
     """One of the numbered sentences, as the workflow ``summarize`` has one picked."""
     from nearfar.llm.local.grammar import quote_grammar
 
-    grammar = quote_grammar(list(enumerate(_passages(item), 1)), max_quotes=1)
+    grammar = quote_grammar(list(enumerate(passages_of(item), 1)), max_quotes=1)
     text = str((await model.ainvoke(messages_of(item), grammar=grammar)).text).strip()
     return Asked(item, [text], {"key, picked": text == item.reply})
 
@@ -236,8 +237,12 @@ ROWS: list[tuple[str, str, float | None]] = [
     ("facts false alarms, held", "- held", None),
     ("real unanswered", "the same on real sentences: recall, freely", None),
     ("real false alarms", "- false alarms, freely", None),
-    ("questions", "hand-written questions: right sentence, held", 0.75),
-    ("questions, free", "- freely", None),
+    ("questions", "hand-written questions about real passages: right sentence, picked", 0.75),
+    ("questions, docs", "- about Nearfar's documentation", None),
+    ("questions, licence", "- about licences", None),
+    ("questions, docstring", "- about docstrings", None),
+    ("questions unanswered", "- those without an answer: refused", None),
+    ("questions false alarms", "- those with an answer: refused", None),
     ("extract", "extraction by schema, all fields exact, absent ones null", 0.85),
     ("key", "key sentence of a text", 0.80),
     ("key, picked", "- picked from numbered sentences, as the workflow summarize does", None),

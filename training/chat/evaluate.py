@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from abilities import ABILITIES, ROWS, Asked, messages_of
-from data.items import SYSTEM_ASK, Item, system, user
+from abilities import ABILITIES, ROWS, Asked, messages_of, passages_of
+from data.items import REFUSAL, Item, asked
 
 FULL, QUICK = 1000, 100
 
@@ -37,44 +37,48 @@ async def _ask_all(model: Any, items: list[Item], ask: Any, at_once: int) -> lis
 
     async def one(item: Item) -> Asked:
         async with gate:
-            asked: Asked = await ask(model, item)
-            return asked
+            answer: Asked = await ask(model, item)
+            return answer
 
     return list(await asyncio.gather(*(one(item) for item in items)))
 
 
 def read_questions(file: Path) -> list[Item]:
-    """Questions written by hand: question, passages, answer_sentence, n (from 1)."""
+    """Questions written by hand: question, passages, answer_sentence and n (null: no answer)."""
     items = []
     for line in file.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
-        listed = "\n".join(
-            f"[{n}] {' '.join(p.split())}" for n, p in enumerate(entry["passages"], 1)
+        item = asked(
+            [" ".join(passage.split()) for passage in entry["passages"]],
+            entry["question"],
+            "",
+            "questions",
         )
-        content = f"{listed}\n\nQuestion: {entry['question']}"
-        item = Item("questions", [system(SYSTEM_ASK), user(content)], "")
-        item.check = {"sentence": " ".join(entry["answer_sentence"].split()), "n": entry["n"]}
+        sentence = entry["answer_sentence"]
+        right = f"{' '.join(sentence.split())} [{entry['n']}]" if sentence else REFUSAL
+        item.check = {"reply": right, "kind": entry.get("kind", "")}
         items.append(item)
     return items
 
 
 async def _question(model: Any, item: Item) -> Asked:
-    """The right sentence of the right passage; its number is found by the sentence, as ask does."""
+    """One sentence must be picked, as ask has it where retrieval is sure; and with the way out."""
     from nearfar.graphs.sentences import sentences
     from nearfar.llm.local.grammar import quote_grammar
 
-    body = str(item.messages[-1]["content"]).rpartition("\n\nQuestion: ")[0]
-    numbered = [
-        (n, " ".join(s.text.split()))
-        for n, line in enumerate(body.split("\n"), 1)
-        for s in sentences(line.partition("] ")[2])
-    ]
-    messages = messages_of(item)
-    held = (await model.ainvoke(messages, grammar=quote_grammar(numbered[:64], max_quotes=1))).text
-    free = (await model.ainvoke(messages)).text
-    right = f"{item.check['sentence']} [{item.check['n']}]"
-    verdict = {"questions": held.strip() == right, "questions, free": free.strip() == right}
-    return Asked(item, [str(held), str(free)], verdict)
+    numbered = [(n, s.text) for n, p in enumerate(passages_of(item), 1) for s in sentences(p)]
+    messages, right = messages_of(item), item.check["reply"]
+    grammar = quote_grammar(numbered[:64], REFUSAL, max_quotes=1)
+    held = str((await model.ainvoke(messages, grammar=grammar)).text).strip()
+    if right == REFUSAL:
+        return Asked(item, [held], {"questions unanswered": held == REFUSAL})
+    grammar = quote_grammar(numbered[:64], max_quotes=1)
+    picked = str((await model.ainvoke(messages, grammar=grammar)).text).strip()
+    kind = f"questions, {item.check['kind']}"
+    verdict = {"questions": picked == right, "questions false alarms": held == REFUSAL}
+    return Asked(
+        item, [picked, held], verdict | ({kind: picked == right} if item.check["kind"] else {})
+    )
 
 
 def measure_speed(folder: str) -> dict[str, float]:
@@ -113,9 +117,9 @@ def table(counts: dict[str, tuple[int, int]], facts: dict[str, Any]) -> str:
             continue
         right, count = counts[key]
         low, high = wilson(right, count)
-        asked = "" if bar is None else (f"{bar:.0%}" if bar > 0 else f"at most {-bar:.0%}")
+        wanted = "" if bar is None else (f"{bar:.0%}" if bar > 0 else f"at most {-bar:.0%}")
         share = f"{right / count:.1%}" if count else "-"
-        lines.append(f"| {title} | {share} | {low:.1%} to {high:.1%} | {asked} | {count} |")
+        lines.append(f"| {title} | {share} | {low:.1%} to {high:.1%} | {wanted} | {count} |")
     size, speed = facts["size_mb"], facts.get("speed")
     lines += ["", f"Size on disk {size:.1f} MB."]
     if speed:
@@ -142,8 +146,8 @@ async def evaluate(
         work["questions"] = (read_questions(given.questions), _question)
     for name, (items, ask) in work.items():
         began = time.perf_counter()
-        asked = await _ask_all(model, items, ask, given.at_once)
-        for one in asked:
+        answers = await _ask_all(model, items, ask, given.at_once)
+        for one in answers:
             for row, good in one.verdict.items():
                 right, seen = counts.get(row, (0, 0))
                 counts[row] = (right + good, seen + 1)

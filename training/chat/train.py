@@ -10,6 +10,7 @@ of tokens for each; the same seed and plan give the same weights on the same mac
 
 import argparse
 import json
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,12 +84,22 @@ class Run:
         self.network.start(settings.seed)
         self.optimizer = Optimizer(self.network, settings.muon_rate, settings.adam_rate)
         self.steps = self.tokens = 0
+        self.stopping = False
         self.used: dict[str, int] = {}  # shards of each length that are behind us
         out.mkdir(parents=True, exist_ok=True)
 
     @property
     def file(self) -> Path:
         return self.out / "checkpoint.pt"
+
+    def stop_on_signals(self) -> None:
+        """Ctrl-C and SIGTERM end the run after a step and a checkpoint."""
+
+        def stop(_number: int, _frame: object) -> None:
+            self.stopping = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
 
     def save(self, name: str = "checkpoint.pt") -> None:
         facts = {"steps": self.steps, "tokens": self.tokens, "used": self.used}
@@ -169,8 +180,10 @@ def train(
                 if run.steps % clock.report == 0:
                     _report(run, shown, length, share, clock)
                     shown = []
-                if time.time() - clock.kept > every:
+                if time.time() - clock.kept > every or run.stopping:
                     run.save()
+                    if run.stopping:
+                        return
                     clock.kept = time.time()
     run.save()
 
@@ -245,6 +258,7 @@ def main() -> None:
     plan = [
         (int(length), float(millions)) for length, millions in (p.split(":") for p in given.plan)
     ]
+    run.stop_on_signals()
     train(run, given.data, plan, int(given.decay), every=given.save_every, report=given.report)
 
 
