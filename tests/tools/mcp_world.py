@@ -80,6 +80,7 @@ def _speaker(name: str, text: str) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--http", action="store_true")
+    parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--says", type=Path)
     options = parser.parse_args()
     if options.says:
@@ -92,7 +93,7 @@ def main() -> None:
 
     import uvicorn
 
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", options.port))
     sys.stdout.write(f"{listening.getsockname()[1]}\n")
     sys.stdout.flush()
     config = uvicorn.Config(server.streamable_http_app(), log_level="error")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,30 +154,43 @@ def test_the_user_s_permissions_hold_also_after_untrusted_text() -> None:
         call(ask, what="owl")
 
 
-def test_over_http() -> None:
-    with subprocess.Popen(
-        [sys.executable, WORLD, "--http"], stdout=subprocess.PIPE, text=True
-    ) as server:
+@contextmanager
+def serving(port: int = 0) -> Iterator[int]:
+    command = [sys.executable, WORLD, "--http", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            url = f"http://127.0.0.1:{int(server.stdout.readline())}/mcp"
-            made = world(command=None, args=None, url=url, headers={"Authorization": SECRET})
-            assert "owl: 3 kg" in call(made["mcp_world_weigh"], what="owl").text
-            connections.close()
+            yield int(server.stdout.readline())
         finally:
             server.kill()
 
 
+def test_over_http_also_after_the_server_was_started_anew() -> None:
+    with serving() as port:
+        url = f"http://127.0.0.1:{port}/mcp"
+        made = world(command=None, args=None, url=url, headers={"Authorization": SECRET})
+        weigh = made["mcp_world_weigh"]
+        assert "owl: 3 kg" in call(weigh, what="owl").text
+    gone = call(weigh, what="owl")
+    assert gone.status == "error"
+    assert SECRET not in gone.text
+    with serving(port):
+        tried = [call(weigh, what="owl") for _ in range(2)]
+        assert "owl: 3 kg" in tried[-1].text
+        connections.close()
+
+
 def test_a_server_that_is_not_there_is_a_typed_error_without_secrets() -> None:
     with pytest.raises(McpServerError) as caught:
-        tools(["mcp"], settings_for(command="no-such-program", args=None, env={"KEY": SECRET}))
+        tools(["mcp:world"], settings_for(command="no-such-program", args=None, env={"KEY": SECRET}))
     assert SECRET not in str(caught.value) + repr(caught.value.data)
     broken = settings_for(args=["-c", "raise SystemExit('out of paper')"])
     with pytest.raises(McpServerError) as caught:
-        tools(["mcp"], broken)
+        tools(["mcp:world"], broken)
     assert "out of paper" in caught.value.data["quoted"]
     with pytest.raises(ToolNotFoundError):
         tools(["mcp:other"], settings_for())
+    assert tools(["mcp"], broken) == []  # of those that can be reached
 
 
 def test_without_the_sdk_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 from contextlib import suppress
 
@@ -19,6 +20,10 @@ class StandardInput:
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         own = os.dup(0)
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.setmode(own, os.O_BINARY)
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
         os.close(nothing)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema, create_model
 
-from nearfar.errors import McpToolsChangedError, ToolFailedError, ToolNotFoundError
+from nearfar.errors import McpServerError, McpToolsChangedError, ToolFailedError, ToolNotFoundError
 from nearfar.llm.portal import portal
 from nearfar.settings import McpServerSettings, Settings
 
@@ -68,10 +68,9 @@ def mcp_tools(server: str, settings: Settings) -> list[GuardedTool]:
 
 
 def named_mcp_tools(name: str, settings: Settings) -> list[GuardedTool]:
-    """``mcp``: of all servers; ``mcp:SERVER``: of one; ``mcp_SERVER_TOOL``: one tool."""
-    servers = settings.mcp.servers
+    """``mcp``: of all servers that can be reached; ``mcp:SERVER``: of one; ``mcp_SERVER_TOOL``: one tool."""
     if name == "mcp":
-        return [tool for server in servers for tool in mcp_tools(server, settings)]
+        return [tool for server in settings.mcp.servers for tool in _reachable(server, settings)]
     if name.startswith("mcp:"):
         return mcp_tools(name.removeprefix("mcp:"), settings)
     server = name.removeprefix(PREFIX).split("_", 1)[0]
@@ -86,6 +85,15 @@ def named_mcp_tools(name: str, settings: Settings) -> list[GuardedTool]:
     raise ToolNotFoundError(
         f"The MCP server {server} has no tool '{name}'.", data={"name": name, "known": []}
     )
+
+
+def _reachable(server: str, settings: Settings) -> list[GuardedTool]:
+    """One server that is away does not keep an agent from its other tools."""
+    try:
+        return mcp_tools(server, settings)
+    except McpServerError as error:
+        _log.warning("The tools of the MCP server %s are left out: %s", server, error.message)
+        return []
 
 
 def changed_tools(server: str, settings: Settings) -> list[str]:

@@ -377,3 +377,11 @@ def test_orders_in_a_result_do_not_lead_past_the_policy() -> None:
         ).invoke({"topic": "owls"})
     assert result["output"] == "A text.", "the task is still done"
     assert result["artifacts"] == [], "the tool was never called"
+
+
+def test_a_crew_as_a_whole_has_limits() -> None:
+    tasks = {name: {"description": "Find.", "role": "a"} for name in ("one", "two", "three")}
+    crew = crew_of(tasks, limits={"steps": 2})
+    with ScriptedChatModel(["1", "2"]) as model, pytest.raises(AgentLimitError) as caught:
+        run(crew, model)
+    assert caught.value.data == {"limit": "steps", "allowed": 2.0, "reached": 2.0}

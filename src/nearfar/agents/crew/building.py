@@ -1,6 +1,7 @@
 """From a crew to a plain LangGraph: a node for each task, and one that sums up."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Command, interrupt
 
-from nearfar.errors import CrewDefinitionError, TaskFailedError
+from nearfar.errors import AgentLimitError, CrewDefinitionError, TaskFailedError
 from nearfar.llm.steps import Steps, both_ways
 from nearfar.prompts import library
 from nearfar.prompts.template import from_text
@@ -118,6 +119,7 @@ class _Nodes:
         task = self.crew.tasks[name]
 
         def step(state: State) -> Steps:
+            self._check_limits(state)
             job = self._job(name, task, state)
             desk = Desk(self.shop)
             done = yield from self.shop.perform(job, desk.tools(job))
@@ -192,6 +194,19 @@ class _Nodes:
             "performance": performance(calls, results),
             "prompts": prompts(calls) if state.get("show_prompts") else [],
         }
+
+    def _check_limits(self, state: State) -> None:
+        calls, limits = state.get("calls") or [], self.crew.limits
+        spent = sum((Decimal(str(call["cost_usd"] or 0)) for call in calls), Decimal(0))
+        over: list[tuple[str, Any, Any]] = [
+            ("steps", len(calls), limits.steps), ("usd", spent, limits.usd)
+        ]  # fmt: skip
+        for limit, reached, allowed in over:
+            if allowed is not None and reached >= allowed:
+                raise AgentLimitError(
+                    f"The crew {self.crew.name!r} was stopped: it may take {allowed} {limit}.",
+                    data={"limit": limit, "allowed": float(allowed), "reached": float(reached)},
+                )
 
     def _job(self, name: str, task: Task, state: State) -> Job:
         results = state.get("results") or {}

@@ -37,6 +37,15 @@ class Limits(Section):
     """What the calls of models may cost; unset: no limit."""
 
 
+class CrewLimits(Section):
+    """How far a run of the whole crew may go; looked at before each task."""
+
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Calls of models, of all roles together; unset: what the roles' limits come to."""
+    usd: Annotated[Decimal, Field(ge=0)] | None = None
+    """What the calls may cost; unset: no limit."""
+
+
 class Role(Section):
     """Someone who works in the crew."""
 
@@ -126,6 +135,8 @@ class Crew(Section):
     """The role that leads a hierarchical crew."""
     output: str | None = None
     """The task whose result is the crew's; unset: the last, or what the lead writes."""
+    limits: CrewLimits = CrewLimits()
+    """How far a run of the whole crew may go."""
     max_depth: Annotated[int, Field(ge=1, le=5)] = 1
     """How deeply tasks may be handed on: 1, only the lead hands on."""
     max_delegations: Annotated[int, Field(ge=1)] = 20
