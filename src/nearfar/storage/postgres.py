@@ -1,7 +1,5 @@
 """Connections to Postgres that take the statements written for SQLite."""
 
-import os
-import selectors
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,45 +74,20 @@ def open_pool(url: str, most: int) -> "ConnectionPool[psycopg.Connection[Any]]":
 
     Connections that a restart of the server broke are found out before they are handed out.
     """
-    from psycopg_pool import ConnectionPool
+    from .pools import SteadyPool
 
-    pool: ConnectionPool[Any] = ConnectionPool(
+    pool = SteadyPool(
         url,
         min_size=1,
         max_size=most,
         open=False,
         timeout=WAIT_S,
         kwargs={"autocommit": True},
-        check=_check,
     )
     connect_postgres(url).close()  # a server that is not there is told at once
     with postgres_errors():
         pool.open(wait=True, timeout=WAIT_S)
     return pool
-
-
-def _check(raw: Any) -> None:
-    from psycopg_pool import ConnectionPool
-
-    if has_news(raw):
-        ConnectionPool.check_connection(raw)
-
-
-async def check_awaited(raw: Any) -> None:
-    """For psycopg's asynchronous pools: raises for a connection that broke while it was idle."""
-    from psycopg_pool import AsyncConnectionPool
-
-    if has_news(raw):
-        await AsyncConnectionPool.check_connection(raw)
-
-
-def has_news(raw: Any) -> bool:
-    """Whether the server said something to an idle connection, as when it ends; costs no question."""
-    if raw.closed:
-        return True
-    with selectors.SelectSelector() if os.name == "nt" else selectors.PollSelector() as selector:
-        selector.register(raw.fileno(), selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 class ServerClock:
