@@ -1,7 +1,8 @@
 """Connections to Postgres that take the statements written for SQLite."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ from nearfar.settings import Settings
 from .dialect import in_postgres
 
 if TYPE_CHECKING:
+    import asyncio
+
     import psycopg
     from psycopg_pool import ConnectionPool
 
@@ -36,6 +39,15 @@ def postgres_url(settings: Settings) -> str | None:
             data={"package": "psycopg"},
         ) from None
     return url
+
+
+def loop_factory(settings: Settings) -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    """What makes an event loop that psycopg works on: on Windows not the usual one. None: any."""
+    if os.name == "nt" and (settings.storage.url or "").startswith("postgres"):
+        import asyncio
+
+        return asyncio.SelectorEventLoop
+    return None
 
 
 class PostgresConnection:
