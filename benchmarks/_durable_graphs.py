@@ -58,6 +58,7 @@ def _chat() -> Any:
     return graph.compile()
 
 
+once = _chain(1)
 chain = _chain(100)
 fan = _fan()
 chat = _chat()

@@ -8,7 +8,8 @@ import nearfar
 from nearfar.errors import ConfigurationError, DatabaseError, MissingPackageError
 from nearfar.settings import Settings
 from nearfar.storage.journal import open_journal
-from nearfar.storage.postgres import connect_postgres, has_news
+from nearfar.storage.pools import has_news
+from nearfar.storage.postgres import connect_postgres
 from tests.postgres import PostgresServer
 
 AWAY = "postgresql://somebody:secret-word@127.0.0.1:1/none"

@@ -95,11 +95,15 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     """
     import asyncio
 
+    from nearfar.storage.postgres import loop_factory
+
+    from .context import settings
     from .interrupts import default_interrupt
     from .threads import DaemonThreads
 
     threads = DaemonThreads()
-    with default_interrupt(), asyncio.Runner() as runner:
+    factory = loop_factory(settings()) if os.name == "nt" else None
+    with default_interrupt(), asyncio.Runner(loop_factory=factory) as runner:
         runner.get_loop().set_default_executor(threads)
         try:
             return runner.run(work)

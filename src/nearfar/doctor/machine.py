@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nearfar import storage
 from nearfar.settings import Settings, home
+from nearfar.storage.postgres import connect_postgres, postgres_url
 
 from .report import Check
 
@@ -126,7 +127,11 @@ def check_home() -> Iterator[Check]:
 
 
 def check_database(settings: Settings) -> Iterator[Check]:
-    """That SQLite finds no damage in the database, if there is one already."""
+    """That SQLite finds no damage in the database, if there is one already; that a Postgres answers."""
+    url = postgres_url(settings)
+    if url is not None:
+        connect_postgres(url).close()
+        yield Check("postgres", True, "the server of storage.url answers")
     path = storage.database_path(settings)
     if not path.exists():
         yield Check("database", True, f"{path} is made when it is first needed")

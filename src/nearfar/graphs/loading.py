@@ -12,6 +12,7 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +20,8 @@ from nearfar.errors import WorkflowError, WorkflowNotFoundError
 
 DEFAULT_ATTRIBUTE = "graph"
 _STAMP = "__nearfar_stamp__"  # a file that was edited since is loaded anew
+
+_loading: dict[str, RLock] = {}  # by module: one thread at a time executes it
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ def _load_file(place: Place) -> ModuleType:
     if not path.is_file():
         raise _no_file(place, path)
     name = _module_name(path)
+    with _loading.setdefault(name, RLock()):  # another thread must not see half of it
+        return _executed(place, path, name)
+
+
+def _executed(place: Place, path: Path, name: str) -> ModuleType:
     stamp = (path.stat().st_mtime_ns, path.stat().st_size)
     if name in sys.modules and vars(sys.modules[name]).get(_STAMP) == stamp:
         return sys.modules[name]

@@ -1,9 +1,8 @@
 """Connections to Postgres that take the statements written for SQLite."""
 
 import os
-import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +13,8 @@ from nearfar.settings import Settings
 from .dialect import in_postgres
 
 if TYPE_CHECKING:
+    import asyncio
+
     import psycopg
     from psycopg_pool import ConnectionPool
 
@@ -38,6 +39,15 @@ def postgres_url(settings: Settings) -> str | None:
             data={"package": "psycopg"},
         ) from None
     return url
+
+
+def loop_factory(settings: Settings) -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    """What makes an event loop that psycopg works on: on Windows not the usual one. None: any."""
+    if os.name == "nt" and (settings.storage.url or "").startswith("postgres"):
+        import asyncio
+
+        return asyncio.SelectorEventLoop
+    return None
 
 
 class PostgresConnection:
@@ -76,45 +86,20 @@ def open_pool(url: str, most: int) -> "ConnectionPool[psycopg.Connection[Any]]":
 
     Connections that a restart of the server broke are found out before they are handed out.
     """
-    from psycopg_pool import ConnectionPool
+    from .pools import SteadyPool
 
-    pool: ConnectionPool[Any] = ConnectionPool(
+    pool = SteadyPool(
         url,
         min_size=1,
         max_size=most,
         open=False,
         timeout=WAIT_S,
         kwargs={"autocommit": True},
-        check=_check,
     )
     connect_postgres(url).close()  # a server that is not there is told at once
     with postgres_errors():
         pool.open(wait=True, timeout=WAIT_S)
     return pool
-
-
-def _check(raw: Any) -> None:
-    from psycopg_pool import ConnectionPool
-
-    if has_news(raw):
-        ConnectionPool.check_connection(raw)
-
-
-async def check_awaited(raw: Any) -> None:
-    """For psycopg's asynchronous pools: raises for a connection that broke while it was idle."""
-    from psycopg_pool import AsyncConnectionPool
-
-    if has_news(raw):
-        await AsyncConnectionPool.check_connection(raw)
-
-
-def has_news(raw: Any) -> bool:
-    """Whether the server said something to an idle connection, as when it ends; costs no question."""
-    if raw.closed:
-        return True
-    with selectors.SelectSelector() if os.name == "nt" else selectors.PollSelector() as selector:
-        selector.register(raw.fileno(), selectors.EVENT_READ)
-        return bool(selector.select(0))
 
 
 class ServerClock:

@@ -102,7 +102,7 @@ async def until(holds: Callable[[], Awaitable[bool]], within_s: float = 60) -> f
     begun = time.monotonic()
     while not await holds():
         assert time.monotonic() - begun < within_s, "it never came to that"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
     return time.monotonic() - begun
 
 
@@ -111,8 +111,13 @@ async def records(runner: nearfar.Runner) -> list[Record]:
 
 
 def all_are(runner: nearfar.Runner, *statuses: str) -> Callable[[], Awaitable[bool]]:
+    others = {"queued", "running", "waiting", "parked", "failed"} - set(statuses)
+
     async def holds() -> bool:
-        return all(record.status in statuses for record in await records(runner))
+        for status in others:
+            if await runner.journal.find(status=status, limit=1):
+                return False
+        return True
 
     return holds
 

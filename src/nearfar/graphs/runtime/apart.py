@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 
 from nearfar.settings import Settings
+from nearfar.storage.postgres import loop_factory
 
 
 async def work_apart(settings: Settings, run_id: str) -> None:
@@ -24,7 +25,8 @@ async def work_apart(settings: Settings, run_id: str) -> None:
 
 
 def _work(settings: Settings, run_id: str) -> None:
-    asyncio.run(work_on(settings, run_id))
+    with asyncio.Runner(loop_factory=loop_factory(settings)) as loop:
+        loop.run(work_on(settings, run_id))
 
 
 async def work_on(settings: Settings, run_id: str) -> None:

@@ -21,9 +21,9 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
-from nearfar.storage.postgres import WAIT_S, check_awaited, postgres_errors
+from nearfar.storage.pools import SteadyAsyncPool
+from nearfar.storage.postgres import WAIT_S, postgres_errors
 
 from . import postgres_rows as rows
 from . import postgres_upkeep as upkeep
@@ -68,14 +68,13 @@ class PostgresSaver(AsyncPostgresSaver):
     ) -> "AsyncIterator[PostgresSaver]":
         """The database at ``url``, with its tables made, open for the length of the block."""
         settings = {"autocommit": True, "prepare_threshold": 5}
-        pool: Any = AsyncConnectionPool(
+        pool: Any = SteadyAsyncPool(
             url,
             min_size=1,
             max_size=connections,
             open=False,
             timeout=WAIT_S,
             kwargs=settings,
-            check=check_awaited,
         )
         with postgres_errors():
             await pool.open(wait=True, timeout=WAIT_S)

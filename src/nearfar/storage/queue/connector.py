@@ -9,6 +9,7 @@ import psycopg
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 
+from nearfar.storage.pools import SteadyAsyncPool
 from nearfar.storage.postgres import WAIT_S, postgres_errors
 
 CONNECTIONS = 4
@@ -78,6 +79,7 @@ def is_lost(error: BaseException | None) -> bool:
 async def open_app(url: str) -> AsyncIterator[App]:
     """Procrastinate with its tables made, open for the length of the block. Raises StorageError."""
     connector = PatientConnector(
+        pool_factory=SteadyAsyncPool,
         conninfo=url,
         min_size=1,
         max_size=CONNECTIONS,
