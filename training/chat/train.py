@@ -84,6 +84,7 @@ class Run:
         self.network.start(settings.seed)
         self.optimizer = Optimizer(self.network, settings.muon_rate, settings.adam_rate)
         self.steps = self.tokens = 0
+        self.cold = 0  # the step at which the optimiser began
         self.stopping = False
         self.used: dict[str, int] = {}  # shards of each length that are behind us
         out.mkdir(parents=True, exist_ok=True)
@@ -116,9 +117,11 @@ class Run:
     def load(self, file: Path) -> None:
         state = torch.load(file, weights_only=True)
         self.network.load_state_dict(state["network"])
+        self.steps, self.tokens, self.used = state["steps"], state["tokens"], state["used"]
         if "optimizer" in state:
             self.optimizer.load(state["optimizer"])
-        self.steps, self.tokens, self.used = state["steps"], state["tokens"], state["used"]
+        else:
+            self.cold = self.steps
 
     def step(
         self, parts: list[dict[str, Tensor]], share: float, generator: torch.Generator
@@ -135,7 +138,7 @@ class Run:
             losses.append(each)
             weights.append(score["weights"])
             self.tokens += part["ids"].numel()
-        warm = min(1.0, (self.steps + 1) / self.settings.warmup)
+        warm = min(1.0, (self.steps - self.cold + 1) / self.settings.warmup)
         self.optimizer.step(share * warm)
         self.network.zero_grad()
         self.steps += 1
