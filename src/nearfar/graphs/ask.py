@@ -31,7 +31,9 @@ from nearfar.settings import Settings, resolve
 from . import ask_prompts as prompts
 from .answers import Citation, citations_of, confidence
 from .ask_prompts import Ability
-from .citations import REFUSAL, Checked, check, refuses
+from nearfar.retrieval.sentences import REFUSAL
+
+from .citations import Checked, check, refuses
 from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, probability, rank, shortlist
 from .registry import Graph
 from .steps import Reply, Update, Work, both_ways

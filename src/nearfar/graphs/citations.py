@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 
 from .evidence import Candidate, Found
 from .sentences import content_words, fold, sentences
-
-REFUSAL = "The documents do not say."
+from nearfar.retrieval.sentences import REFUSAL
 
 _MARK = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 _SPACED_MARKS = re.compile(r"(?:\s*\[\d{1,4}(?:\s*[,;]\s*\d{1,4})*\])+")

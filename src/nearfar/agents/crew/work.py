@@ -193,7 +193,7 @@ class Workshop:
             LimitsMiddleware(bounds, on_limit="error"),
             TaintMiddleware(job.taint),
             CrewApproval(self.settings),
-            SmallModelMiddleware(self.settings),
+            SmallModelMiddleware(self.settings, passages=_done(job)),
         ]
         if job.task.result_schema is not None and not tools and supports_grammar(model):
             middleware.append(Grammar(job.task.result_schema))
@@ -224,9 +224,13 @@ def handed_on(messages: Sequence[BaseMessage]) -> list[Done]:
 
 def _as_passages(job: Job) -> str:
     """The form that small models are made for: numbered passages, then what is asked."""
-    done = [_shown(result) for result in job.results if result["ok"]]
-    listed = "\n".join(f"[{n}] {' '.join(text.split())}" for n, text in enumerate(done, 1))
+    listed = "\n".join(f"[{n}] {' '.join(text.split())}" for n, text in enumerate(_done(job), 1))
     return f"{listed}\n\nQuestion: {job.text}" if listed else job.text
+
+
+def _done(job: Job) -> list[str]:
+    """What earlier tasks gave."""
+    return [_shown(result) for result in job.results if result["ok"]]
 
 
 def _text(messages: Sequence[BaseMessage]) -> str:

@@ -24,12 +24,17 @@ from langchain_core.messages import (
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from nearfar.llm import supports_grammar
+from nearfar.retrieval.sentences import REFUSAL, sentences
 from nearfar.settings import Settings, resolve
 
 from ._around import AroundModel, Steps
 
 _NEAR = 0.12  # cosine of question and description; below it no tool is meant by its words
 _KEPT = 256
+_OFFERED = 3  # sentences that a small model chooses from, the nearest to the question
+_TOLD = 300  # characters of an error
+_SURE = 0.5  # cosine of question and sentence; from here on one of them answers
 _DOCUMENTS = "documents"
 _READ = "Answer from the passages and cite them."
 _NUMBER = re.compile(r"\s*\[\d{1,4}\]")
@@ -45,8 +50,9 @@ class SmallModelMiddleware(AroundModel):
     description. A question that is near to none gets the tool ``otherwise``, if it is there.
 
     Of the conversation the model sees the last ``turns``: earlier ones only lead it astray.
-    Documents are looked through for the user's own words, and passages that were found are put to
-    the model in the form that such models are made for.
+    Documents are looked through for the user's own words, and passages that were found (or
+    ``passages``, where there are no tools) are put to the model in the form that such models are
+    made for; it answers with one of their sentences, or says that none does.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class SmallModelMiddleware(AroundModel):
         k: int = 1,
         turns: int = 1,
         otherwise: str = "documents",
+        passages: Sequence[str] = (),
         embeddings: Embeddings | None = None,
     ) -> None:
         super().__init__()
@@ -63,6 +70,7 @@ class SmallModelMiddleware(AroundModel):
         self._k = k
         self._turns = turns
         self._otherwise = otherwise
+        self._passages = passages
         self._embeddings = embeddings
         self._chosen: OrderedDict[tuple[str, ...], list[str]] = OrderedDict()
 
@@ -73,9 +81,12 @@ class SmallModelMiddleware(AroundModel):
         if not is_small(request.model) or asked is None:
             return (yield request)
         question = str(asked.text)
-        passages = _found(request.messages[-1])
+        last = request.messages[-1]
+        if isinstance(last, ToolMessage) and last.status == "error":
+            return (yield _telling(request, last))
+        passages = _found(last) or ([] if offered else self._passages)
         if passages:
-            return _unnumbered((yield _reading(request, passages, question)))
+            return _unnumbered((yield self._reading(request, passages, question)))
         request = request.override(messages=_latest(request.messages, self._turns))
         if request.tool_choice or not offered:
             return (yield request)
@@ -107,6 +118,42 @@ class SmallModelMiddleware(AroundModel):
             return [self._otherwise]
         return [known[place] for place in best]
 
+    def _reading(
+        self, request: ModelRequest[Any], passages: Sequence[str], question: str
+    ) -> ModelRequest[Any]:
+        """Passages and question in one message, no tools, and only their sentences as an answer."""
+        listed = "\n".join(f"[{n}] {' '.join(text.split())}" for n, text in enumerate(passages, 1))
+        options = dict(request.model_settings)
+        if supports_grammar(request.model):
+            options["grammar"] = self._quotes(passages, question)
+        return request.override(
+            system_message=SystemMessage(_READ),
+            messages=[HumanMessage(f"{listed}\n\nQuestion: {question}")],
+            tools=[],
+            model_settings=options,
+        )
+
+    def _quotes(self, passages: Sequence[str], question: str) -> str:
+        import numpy as np
+
+        from nearfar.llm.local.grammar import quote_grammar
+
+        found = [
+            (n, one.text)
+            for n, text in enumerate(passages, 1)
+            for one in sentences(text)
+            if not (one.heading or one.code)
+        ]
+        if not found:
+            return quote_grammar([], REFUSAL)
+        texts = [question, *(text for _, text in found)]
+        vectors = np.asarray(self._model().embed_documents(texts))
+        scores = vectors[1:] @ vectors[0]
+        best = np.argsort(-scores)[:_OFFERED]
+        offered = [found[place] for place in sorted(best)]
+        sure = scores[best[0]] >= _SURE
+        return quote_grammar(offered, None if sure else REFUSAL, max_quotes=1)
+
     def _model(self) -> Embeddings:
         if self._embeddings is None:
             from nearfar.llm import embeddings
@@ -128,16 +175,15 @@ def _found(message: AnyMessage) -> list[str]:
     return [str(one["text"]) for one in artifact.get("data") or []]
 
 
-def _reading(
-    request: ModelRequest[Any], passages: Sequence[str], question: str
-) -> ModelRequest[Any]:
-    """Passages and question in one message, and no tools."""
-    listed = "\n".join(f"[{n}] {' '.join(text.split())}" for n, text in enumerate(passages, 1))
-    return request.override(
-        system_message=SystemMessage(_READ),
-        messages=[HumanMessage(f"{listed}\n\nQuestion: {question}")],
-        tools=[],
-    )
+def _telling(request: ModelRequest[Any], failed: ToolMessage) -> ModelRequest[Any]:
+    """What went wrong is told as it is: such models make nonsense of it."""
+    if not supports_grammar(request.model):
+        return request
+    from nearfar.llm.local.grammar import choice_grammar
+
+    words = " ".join(failed.text.split())[:_TOLD] or "The tool failed."
+    options = {**request.model_settings, "grammar": choice_grammar([words])}
+    return request.override(tools=[], model_settings=options)
 
 
 def _unnumbered(response: ModelResponse[Any]) -> ModelResponse[Any]:
