@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from network import Network, Shape
+from network import Network, Shape, relate
 from optimizer import Optimizer
 from torch import Tensor
 
+ASSET = Path(__file__).parent / "asset"
 LIGHT = 0.1  # weight of tokens that are not part of a reply
 
 
@@ -92,6 +93,12 @@ class Run:
     @property
     def file(self) -> Path:
         return self.out / "checkpoint.pt"
+
+    def relate_tokens(self, tokenizer: Path) -> None:
+        """Begin with equal vectors for what is one word; see ``relate``."""
+        vocabulary = json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"]
+        tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+        relate(self.network.model.embed_tokens.weight, tokens, self.settings.seed)
 
     def stop_on_signals(self) -> None:
         """Ctrl-C and SIGTERM end the run after a step and a checkpoint."""
@@ -241,6 +248,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=2, help="parts of 2,048 tokens for one step")
     parser.add_argument("--resume", type=Path, help="a checkpoint, else the one in --out")
     parser.add_argument("--save-every", type=float, default=600, help="seconds")
+    parser.add_argument("--tokenizer", type=Path, default=ASSET / "tokenizer.json")
     parser.add_argument("--report", type=int, default=25, help="steps between lines of the log")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -253,6 +261,7 @@ def main() -> None:
         kv_heads=heads // 2,
     )
     run = Run(Settings(seed=given.seed, parts=given.parts), shape, given.out)
+    run.relate_tokens(given.tokenizer)
     resume = given.resume or (run.file if run.file.exists() else None)
     if resume:
         run.load(resume)
