@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PUT = "INSERT OR REPLACE INTO receipts (id, at, router, receipt) VALUES (?, ?, ?, ?)"
 _FORGET = "DELETE FROM receipts WHERE number <= (SELECT max(number) FROM receipts) - ?"
+_TIDY = 100
 _LATEST = """SELECT at, receipt FROM receipts WHERE :router IS NULL OR router = :router
     ORDER BY number DESC LIMIT :limit"""
 _FIND = "SELECT at, receipt FROM receipts WHERE substr(id, 1, length(:id)) = :id LIMIT 2"
@@ -32,11 +33,13 @@ class Kept:
 
 
 class Receipts:
-    """Keeps the newest ``keep`` receipts, written by the ledger's thread; callers do not wait for it."""
+    """Keeps the newest ``keep`` receipts (and up to a tenth, or 100, more), written by the ledger's thread; callers do not wait for it."""
 
     def __init__(self, ledger: Ledger, keep: int = 10_000) -> None:
         self._ledger = ledger
         self._keep = keep
+        self._tidy = max(1, min(_TIDY, keep // 10))
+        self._put = 0
 
     @classmethod
     def open(cls, settings: "Settings") -> "Receipts | None":
@@ -50,9 +53,13 @@ class Receipts:
         text = orjson.dumps(receipt, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         row = (receipt["id"], time.time(), receipt["router"], text)
 
+        self._put += 1
+        forget = self._put % self._tidy == 0
+
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(_PUT, row)
-            connection.execute(_FORGET, (self._keep,))
+            if forget:
+                connection.execute(_FORGET, (self._keep,))
 
         self._ledger.write_soon(write)
 
