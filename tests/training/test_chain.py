@@ -28,7 +28,6 @@ Run = Callable[..., str]
 def _ways(folder: Path, python: Path) -> Iterator[list[list[str]]]:
     """Commands that make the environment: by uv where it is, else by pip."""
     wanted = ["-r", str(REQUIREMENTS)]
-    index = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
     if uv := shutil.which("uv"):
         links = os.environ.get("PIP_FIND_LINKS", "").split()
         found = [part for link in links for part in ("--find-links", link)]
@@ -37,7 +36,6 @@ def _ways(folder: Path, python: Path) -> Iterator[list[list[str]]]:
     venv = [sys.executable, "-m", "venv", "--clear", str(folder)]
     pip = [str(python), "-m", "pip", "install", "-q", "--retries", "0", *wanted]
     yield [venv, pip]
-    yield [venv, [*pip, *index]]
 
 
 def _install(folder: Path, python: Path) -> str:

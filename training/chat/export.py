@@ -1,6 +1,6 @@
 """A checkpoint as a folder that onnxruntime-genai loads, with all that Nearfar wants beside it.
 
-    python training/chat/export.py --checkpoint /tmp/run/checkpoint.pt --out /tmp/nearfar-small
+    python training/chat/export.py --checkpoint ../work/run/checkpoint.pt --out ../work/nearfar-small
 
 int8 weights for the CPU; about 6 MB. The folder gets versions.json (what it was made with) and
 SHA256SUMS.

@@ -1,6 +1,6 @@
 """Pack examples into rows of equal length, in numbered shards.
 
-    python training/chat/pack.py --out /tmp/chat --length 256 --first 0 --count 8
+    python training/chat/pack.py --out ../work/chat --length 256 --first 0 --count 8
 
 A shard has the rows of about a million tokens; its number is its seed, so that later shards are
 always new examples. Nothing is cut: what is longer than a row goes to no shard of that length.

@@ -1,6 +1,6 @@
 """Train the chat model on packed shards; stops and goes on at any time.
 
-    python training/chat/train.py --data /tmp/chat --out /tmp/run --plan 256:6 512:10 1024:6
+    python training/chat/train.py --data ../work/chat --out ../work/run --plan 256:6 512:10 1024:6
     python training/chat/train.py ... --decay 3000000     # from the checkpoint down to rate 0
 
 The rate is warmed up, held, and falls linearly over the tokens of ``--decay``: without it the run
