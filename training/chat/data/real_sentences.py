@@ -50,16 +50,19 @@ def _paragraphs(file: Path) -> list[tuple[str, ...]]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
         return []
-    found = []
+    found: list[tuple[str, ...]] = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
-        for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
-            flat = " ".join(paragraph.split())
-            good = [s for s in _SENTENCE.split(flat) if _PLAIN.fullmatch(s) and 25 < len(s) < 260]
-            if good:
-                found.append(tuple(good[:6]))
-    return found
+        paragraphs = (ast.get_docstring(node) or "").split("\n\n")
+        found += [plain_sentences(" ".join(paragraph.split())) for paragraph in paragraphs]
+    return [paragraph for paragraph in found if paragraph]
+
+
+def plain_sentences(text: str) -> tuple[str, ...]:
+    """The first sentences of a paragraph that are whole, and neither too short nor too long."""
+    good = [s for s in _SENTENCE.split(text) if _PLAIN.fullmatch(s) and 25 < len(s) < 260]
+    return tuple(good[:6])
 
 
 def content(sentence: str) -> list[str]:
