@@ -1,25 +1,37 @@
 """Examples about passages: the sentence that answers, with its number, or that none does."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
-from . import real_sentences, values
+from . import gathered, real_sentences, values
 from .draw import Draw, Pool, Side
-from .facts import Fact, Thing, attributes_of, fact, thing
+from .facts import Attribute, Fact, Thing, attributes_of, fact, open_attributes, thing
 from .items import REFUSAL, Item, asked
 
 
-@lru_cache
 def _real(side: Side) -> tuple[tuple[str, ...], ...]:
     """Paragraphs of this side that hold no sentence of the other."""
-    other: Side = "eval" if side == "train" else "train"
-    known = {s for p in real_sentences.passages(other) for s in p} if side == "eval" else set()
-    kept = (tuple(s for s in p if s not in known) for p in real_sentences.passages(side))
+    return _divided(side, gathered.held() if side == "train" else None)
+
+
+@lru_cache
+def _divided(side: Side, more: gathered.Gathered | None) -> tuple[tuple[str, ...], ...]:
+    paragraphs = real_sentences.passages(side)
+    other = real_sentences.passages("train" if side == "eval" else "eval")
+    known = {s for p in other for s in p}
+    if side == "train":  # what both have is left to training, but for the gathered texts
+        return paragraphs + _without(known, more.paragraphs if more else [])
+    return _without(known, paragraphs)
+
+
+def _without(known: set[str], paragraphs: Iterable[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    kept = (tuple(s for s in p if s not in known) for p in paragraphs)
     return tuple(p for p in kept if p)
 
 
-def _distractors(draw: Draw, true: Fact, count: int) -> list[str]:
+def _distractors(draw: Draw, true: Fact, known: list[Attribute], count: int) -> list[str]:
     """Sentences that share the thing or the attribute with the true one, or neither."""
-    others = [a for a in attributes_of(true.thing.kind) if a.name != true.attribute.name]
+    others = [a for a in known if a.name != true.attribute.name]
     fellows = [thing(draw) for _ in range(2)]
     fellows += [Thing(true.thing.kind, _renamed(draw, true.thing)) for _ in range(2)]
     made = []
@@ -32,7 +44,9 @@ def _distractors(draw: Draw, true: Fact, count: int) -> list[str]:
             about, attribute = draw.one(fellows[2:]), true.attribute
         else:
             about = draw.one(fellows)
-            attribute = draw.one(attributes_of(about.kind))
+            attribute = draw.one(
+                known if about.kind == true.thing.kind else attributes_of(about.kind)
+            )
         made.append(fact(draw, about, attribute).statement(draw))
     return list(dict.fromkeys(made))
 
@@ -70,29 +84,36 @@ def _finished(
 def invented_facts(draw: Draw, most: int, passages: int = 8) -> Item:
     """Facts about invented things; ``passages`` = 0: each sentence stands alone."""
     about = thing(draw)
-    attribute = draw.one(attributes_of(about.kind))
+    known = (
+        open_attributes(draw, 8) if draw.words and draw.chance(0.55) else attributes_of(about.kind)
+    )
+    attribute = draw.one(known)
     true = fact(draw, about, attribute)
     answers = draw.chance(0.75)
     statement = true.statement(draw) if answers else None
-    others = _distractors(draw, true, draw.between(0 if answers else 1, most))
+    others = _distractors(draw, true, known, draw.between(0 if answers else 1, most))
     if not answers:
         others = [o for o in others if not (about.name.lower() in o.lower() and true.value in o)]
     others = [o for o in others if o != statement]
     if draw.chance(0.2) and most > 3:
         others += draw.one(_real(draw.side))[:2]
     sentences = ([statement] if statement else []) + others
+    if not sentences:  # all that was said might have answered
+        return invented_facts(draw, most, passages)
     if passages == 0:
         groups = [[sentence] for sentence in sentences][:8]
     else:
         groups = _grouped(draw, sentences, passages)
     if statement and passages and draw.chance(0.12) and about.kind != "person":
-        return _with_pronoun(draw, true, groups, statement)
+        return _with_pronoun(draw, true, known, groups, statement)
     return _finished(draw, groups, statement, true.question(draw), "facts")
 
 
-def _with_pronoun(draw: Draw, true: Fact, groups: list[list[str]], statement: str) -> Item:
+def _with_pronoun(
+    draw: Draw, true: Fact, known: list[Attribute], groups: list[list[str]], statement: str
+) -> Item:
     """The sentence before names the thing; the one that answers says "it"."""
-    others = [a for a in attributes_of(true.thing.kind) if a.name != true.attribute.name]
+    others = [a for a in known if a.name != true.attribute.name]
     before = fact(draw, true.thing, draw.one(others)).statement(draw)
     said = true.statement(draw, "it")
     kept = [
@@ -197,7 +218,7 @@ def real_question(draw: Draw, sentence: str) -> str | None:
             subject = " ".join(_reworded(draw, subject.split(), 0.2))
             return _capital(draw.phrase(_SUBJECT).format(s=subject, v=verb.strip()))
     first = flat.split()[0]
-    if style == "order" and first.lower().rstrip("s") in _IMPERATIVES:
+    if style == "order" and first.lower().rstrip("s") in IMPERATIVES:
         rest = flat.split()[1:][: draw.between(3, 8)]
         verb = first.lower()[:-1] if first.endswith("s") else first.lower()
         text = " ".join(_reworded(draw, [verb, *rest], 0.3))
@@ -213,11 +234,21 @@ def real_question(draw: Draw, sentence: str) -> str | None:
     return _capital(form.format(a=a, b=b, c=c))
 
 
-_IMPERATIVES = frozenset(
+IMPERATIVES = frozenset(
     """return get create make set read write open close find list show print remove delete add check
     test convert send receive wait call run parse load save start stop change update copy move
     compare build generate initialize construct compute print determine register execute handle
-    encode decode format split join search match replace install provide""".split()
+    encode decode format split join search match replace install provide allow define describe add
+    apply use enable disable display draw execute extract fetch fill filter find force iterate
+    list lock log map mark merge normalize order pass perform pop process produce push raise
+    receive record refresh render reset resolve restore resume retrieve reverse sample select
+    serialize skip sort store strip subtract swap test transform translate turn unpack validate
+    verify view wrap accept append assign attach block calculate cancel check collect combine
+    configure count declare detect evaluate export import flush group hash hold ignore include
+    insert invoke keep limit look manage measure modify monitor notify parse plot prepare prevent
+    protect provide query reduce release remove rename repeat report request require reject save
+    scan schedule show shut sign simplify stop supply support switch sync terminate track truncate
+    update yield""".split()
 )
 
 
