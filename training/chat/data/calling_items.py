@@ -26,6 +26,16 @@ _GREETINGS = Pool([
     "How do you do?", "yo", "Morning!", "Hiya", "Hello again", "Hi! How is it going?", "Welcome back!",
     "Are you there?", "Pleased to meet you", "Hi, I'm {p}.", "Hello, my name is {p}", "hi from {c}",
     "{p} here, hello!", "Good evening, this is {p}.", "Hey, {p} speaking.", "Servus", "Moin", "Bonjour!",
+], more=[
+    "good day", "Hello there", "Hi you", "Hi {p}", "Hello {p}!",
+    "Good night", "evening!", "hello world", "Hey {p}, how are things?", "How are things?",
+    "How goes it?", "Nice to see you", "Nice to talk to you", "Long time no see", "Welcome!",
+    "Is anybody listening?", "Can you hear me?", "Ahoy", "Hallo", "Hola",
+    "Ciao", "Good to see you, {p}", "How was your day?", "How have you been?", "What is new?",
+    "Happy to be here", "Let us begin", "Shall we start?", "I am {p}", "My name is {p}.",
+    "It is {p} again", "Sorry, I am late. Hello!", "hello?", "hey you", "Merry Christmas",
+    "Happy birthday", "Nice day, isn't it?", "Glad to meet you, {p}", "Delighted to meet you", "Hi, nice to meet you",
+    "So we meet", "Good to know you",
 ])  # fmt: skip
 _ABOUT = Pool([
     "Who are you?", "What are you?", "What can you do?", "Tell me about yourself.", "Are you a robot?",
@@ -35,11 +45,27 @@ _ABOUT = Pool([
     "What sort of program are you?", "Explain what you are.", "What are your abilities?", "who am I talking to?",
     "How old are you?", "Where do you live?", "Do you sleep?", "Do you like music?", "Are you real?",
     "What is your purpose?", "Describe yourself in a sentence.", "Do you have feelings?", "Which tasks can you do?",
+], more=[
+    "What kind of thing are you?", "Can you help?", "What do you do?", "What should I call you?", "Are you a computer?",
+    "Are you a language model?", "Who built you?", "Who trained you?", "What were you made for?", "How smart are you?",
+    "What languages do you speak?", "Do you know me?", "Do you remember me?", "Can you learn?", "Can you see?",
+    "Can you speak?", "Do you dream?", "Do you have friends?", "Are you alive?", "Where are you from?",
+    "How big are you?", "How fast are you?", "How were you trained?", "Are you better than others?", "May I ask who you are?",
+    "And you, what are you?", "Tell me who you are", "Say something about yourself", "What can I ask you?", "What are your limits?",
+    "What can't you do?", "Do you run on my machine?", "Are you local?", "Do you send my data anywhere?", "Do you get tired?",
+    "Do you like {n}s?", "Have you got a family?", "What is your favourite {n}?", "Are you happy?", "Are you in {c}?",
 ])  # fmt: skip
 _THANKS = Pool([
     "Thanks!", "Thank you", "Thank you very much.", "thanks a lot", "Great, thanks", "Perfect, thank you!",
     "Many thanks.", "That helped, thanks.", "Cheers", "Good job!", "Well done.", "That is all, thank you.",
     "thx", "Thanks, {p} out.", "Much appreciated", "Wonderful, thanks!", "You are great", "Bye!", "Goodbye",
+], more=[
+    "Thank you so much", "thank you, {p}", "Thanks, that was quick", "Great work", "Nice",
+    "Cool", "Very good", "Excellent!", "OK, thanks", "Fine, thank you",
+    "Thanks for the {n}", "That is what I needed", "Perfect", "I am grateful", "That was kind",
+    "You helped me a lot", "See you", "See you later", "Good bye, {p}", "Until tomorrow",
+    "Have a nice day", "So long", "Take care", "Lovely, thanks", "Brilliant",
+    "I appreciate it", "All good, thanks", "Thanks anyway", "Nothing else, thanks", "We are done, thank you",
 ])  # fmt: skip
 _WORLD = Pool([
     "Who invented the {n}?", "What is the capital of {c}?", "Why is the {n} {a}?", "When was {p} born?",
@@ -49,13 +75,21 @@ _WORLD = Pool([
     "Who is the president of {c}?", "What do you think of {p}?", "How many {n}s are there in {c}?", "Sing a song.",
     "What was the {a} {n}?", "Give me an idea for a {n}.", "Why does {s} need a {n}?", "Are {n}s {a}?",
     "How long does a {n} last?", "Was {p} famous?", "Where do {n}s come from?", "What happened in {y}?",
+], more=[
+    "Who wrote the {n}?", "Who discovered {c}?", "How old is {p}?", "How far away is the {n}?", "Who was {p}?",
+    "Is a {n} a {a} thing?", "What does {p} think about {n}s?", "How many {n}s does {p} have?", "Why did {s} leave {c}?", "When did the {n} begin?",
+    "Recommend a {n}.", "Tell me a story about a {a} {n}.", "What is the difference between a {n} and {c}?", "Explain the {a} {n} to a child.", "What colour is a {n}?",
+    "What is the best way to {c}?", "Can a {n} be {a}?", "Will there be {n}s in {y}?", "How do I become a {n}?", "What would {p} say?",
+    "Should I trust {s}?", "Who owns {c}?", "What rhymes with {n}?", "Name three {n}s.", "Which language do they speak in {c}?",
+    "Is it true that {n}s are {a}?", "What do you know about {c}?", "Give me advice about my {n}.", "I feel {a} today.", "I am bored.",
+    "My {n} is {a}.", "It is a {a} day in {c}.",
 ])  # fmt: skip
 _SYSTEMS = Pool([
     "You are a helpful assistant.", "You are an assistant.", "Be brief.", "You help the user.",
     "Answer politely.", "Use the tools where they help.", "You are a careful assistant that uses tools.",
     "Call a tool if one fits.", "You work for {c} Ltd.", "You are {p}'s assistant.", "Help with daily work.",
     "You are an agent. Use tools to finish the task.", "Be exact and short.", "Today is {d}.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 
 
 def _filled(draw: Draw, form: str) -> str:
@@ -229,7 +263,7 @@ _ASKS = Pool([
     "what is the {l}?", "tell me the {l}.", "I only need the {l}.", "give me its {l}.", "which {l} does it have?",
     "and say what the {l} is.", "what {l} is given?", "I want to know the {l}.", "the {l}, please.",
     "what about the {l}?", "let me know the {l}.", "return only the {l}.", "how is the {l} there?",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 
 
 def answered_call(draw: Draw) -> Item:
@@ -260,7 +294,7 @@ _THEN = Pool([
     "{a} Then {b}", "First {a} After that {b}", "{a} And with the result {b}", "{a} When you have it, {b}",
     "{a} Once that is done, {b}", "{a} Next, {b}", "{a} Afterwards {b}", "{a} With what you get, {b}",
     "Do two things: {a} Then {b}", "{a} Use the answer to {b}", "{a} Having that, {b}",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _IT = Pool(
     ["the result", "it", "what you found", "that value", "the answer", "what comes out", "this"]
 )

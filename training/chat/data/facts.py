@@ -71,7 +71,11 @@ class Attribute:
 def _attribute(line: str) -> Attribute:
     name, kinds, value, statements, questions = line.split(";")
     return Attribute(
-        name, tuple(kinds.split()), value, Pool(statements.split("|")), Pool(questions.split("|"))
+        name,
+        tuple(kinds.split()),
+        value,
+        Pool(statements.split("|"), loose=True),
+        Pool(questions.split("|")),
     )
 
 
@@ -141,6 +145,8 @@ def thing(draw: Draw) -> Thing:
     if kind == "person":
         return Thing(kind, values.person(draw))
     what = draw.one(_THINGS[kind].split("|"))
+    if (words := draw.words) and draw.chance(0.5):
+        what = words.some(draw, "noun")
     shape = draw.weighted({"{N}": 3, "the {w} {N}": 2, "the {N} {w}": 3, "the {w} of {N}": 1.5})
     return Thing(kind, shape.format(N=name, w=what))
 
@@ -172,6 +178,52 @@ class Fact:
                 + text
             )
         return text
+
+
+# For training alone: what is said of a thing by any noun or verb at all. {a} and {b} are the same
+# noun, the second perhaps by another word.
+_OPEN_NOUN = [
+    ("The {a} of {n} is {v}.", "{n} has {v} as its {a}.", "{n} has a {a} of {v}.", "{v} is the {a} of {n}.",
+     "As for its {a}, {n} has {v}.", "{n}: {a} {v}.", "With {v} for a {a}, {n} stands alone.", "Ask {n} for the {a} and you get {v}.",
+     "They gave {n} {v} as {a}.", "Under {a}, {n} shows {v}.", "{n} got {v} for its {a}.", "The {a} that {n} uses is {v}.",
+     "Its {a} made {n} known: {v}.", "By {a}, {n} comes to {v}.", "In terms of {a}, {n} reaches {v}.", "{n} was given the {a} {v}.",
+     "{n} keeps {v} as {a}.", "{v} was noted as the {a} of {n}.", "When it comes to {a}, {n} has {v}.", "Of {n} the {a} is {v}."),
+    ("What is the {b} of {n}?", "Which {b} does {n} have?", "What {b} has {n}?", "Tell me the {b} of {n}.", "What do we know about the {b} of {n}?",
+     "{n}: which {b}?", "How is it with the {b} of {n}?", "What was given as the {b} of {n}?", "Which {b} belongs to {n}?",
+     "Do you know {n}'s {b}?", "What {b} did {n} get?", "What is said of {n} as to its {b}?", "I need the {b} for {n}.", "Under which {b} is {n}?"),
+]  # fmt: skip
+_OPEN_VERB = [
+    ("{n} will {a} {v}.", "{v} is what {n} must {a}.", "Every day {n} can {a} {v}.", "{n} was made to {a} {v}.", "They let {n} {a} {v}.",
+     "Nobody but {n} can {a} {v}.", "It is {n} that should {a} {v}.", "{n} did not only {a} {v}.", "To {a} {v}, {n} took a year.",
+     "Without {n} nobody could {a} {v}.", "{n} may {a} {v} at any time.", "Once {n} had to {a} {v}."),
+    ("What does {n} {b}?", "What will {n} {b}?", "What can {n} {b}?", "What is it that {n} should {b}?", "What did {n} {b}?",
+     "Which thing does {n} {b}?", "Does {n} {b} anything?", "What must {n} {b}?", "Tell me what {n} may {b}.", "{n} can {b} what?"),
+]  # fmt: skip
+_OPEN_VALUES = (
+    "kg metres year person money place clock count thing number path version date phone email hours use"
+).split()
+
+
+def open_attributes(draw: Draw, count: int) -> list[Attribute]:
+    """Attributes of any name, with what may be said and asked of them."""
+    words = draw.words
+    if words is None:
+        return []
+    made: dict[str, Attribute] = {}
+    while len(made) < count:
+        verbal = draw.chance(0.3)
+        said, *similar = words.with_similar(draw, "verb" if verbal else "noun")
+        asked = draw.one(similar) if similar and draw.chance(0.5) else said
+        statements, questions = _OPEN_VERB if verbal else _OPEN_NOUN
+        value = "thing" if verbal else draw.one(_OPEN_VALUES)
+        made[said] = Attribute(
+            said,
+            (),
+            value,
+            Pool([form.replace("{a}", said) for form in statements]),
+            Pool([form.replace("{b}", asked) for form in questions]),
+        )
+    return list(made.values())
 
 
 def attributes_of(kind: str) -> list[Attribute]:

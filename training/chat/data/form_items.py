@@ -17,19 +17,19 @@ _TASKS = Pool([
     "Read the text and give its data as JSON.", "Extract what the text says. Use null for what is absent.",
     "Give the fields of the text.", "Pull the data out of the text.", "Turn the text into a record.",
     "Find the values in the text; leave out nothing and invent nothing.", "Extract the information as JSON.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _SAYS = Pool([
     "The {l} is {v}.", "{L}: {v}", "Its {l} is {v}.", "We noted {v} as the {l}.", "As {l} we have {v}.",
     "The {l} was given as {v}.", "{v} is the {l}.", "Under {l} it says {v}.", "They put the {l} at {v}.",
     "With {v} as its {l}, it went on.", "The {l} ({v}) is settled.", "For the {l}, see {v}.",
     "Please note the {l}: {v}.", "Everybody agreed on {v} as the {l}.", "Someone set the {l} to {v}.",
     "The {l} that was named is {v}.", "{L} {v} was confirmed.", "In the file the {l} reads {v}.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _NOISE = Pool([
     "The {n} was {a}.", "Nobody spoke about the {n}.", "All the rest is as before.", "Thank you for the {n}.",
     "We look forward to the {a} {n}.", "Best wishes from {p}.", "The {a} {n} will follow.", "Good luck!",
     "There is nothing else to say.", "It was a {a} day.", "Please keep this {n}.", "More about the {n} later.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _FIELD_KINDS = [
     "person",
     "place",
@@ -97,13 +97,13 @@ _KEY = Pool([
     "What matters for {t} is {x}, {y} and {z}.", "{T} rests on {x}, {y} and {z}.",
     "In short, {t} depends on {x}, on {y} and on {z}.", "{T} has changed {x}, {y} and {z}.",
     "{T} brought together {x}, {y} and {z}.", "With {x}, {y} and {z}, {t} {s}.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _SUPPORT = Pool([
     "{X} took {q} months.", "Nobody had expected {x} to be so {a}.", "{X} cost {q} euros.", "{X} was the work of {p}.",
     "As for {x}, it was {a}.", "People in {c} speak of {x} to this day.", "{P} wrote a letter about {x}.",
     "{X} was {a} at first.", "A report on {x} has {q} pages.", "Later {x} was moved to {c}.",
     "Of {x} there are {q} pictures.", "{P} never forgot {x}.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _SENTENCES = re.compile(r"(?<=[.]) (?=[A-Z])")
 _SUCCEEDS = [
     "was a success",
@@ -118,7 +118,7 @@ _SUM_UP = Pool([
     "Copy the sentence that sums up the text.", "Which sentence of the text says what it is about? Copy it.",
     "Pick the most important sentence and copy it word for word.", "Answer with the key sentence of the text.",
     "Summarize the text by one of its sentences.", "Give the main sentence of the text, unchanged.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 
 
 def _cap(text: str) -> str:
@@ -170,16 +170,17 @@ _SPLIT = Pool([
     "Split the request into questions, one per line.", "Write the questions that the request is made of, one per line.",
     "Which questions must be answered for this? One per line.", "Break the request into separate questions.",
     "List the sub-questions of the request.", "Turn the request into single questions, each on a line of its own.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _PARTS = Pool([
     "Tell me {list}.", "I need to know {list}.", "Write a report on {list}.", "Find out {list}.", "Explain {list}.",
     "Please look into {list}.", "We want to learn {list}.", "Give me an overview: {list}.", "Can you say {list}?",
     "For my talk I need {list}.", "Compare {list}.", "Describe {list}.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _ASPECTS = Pool(
     """price weight length height speed colour history owner size age range design future safety
     location quality cost purpose staff origin material power strength menu climate language market
-    culture meaning value shape taste sound budget plan risk advantage limit structure demand""".split()
+    culture meaning value shape taste sound budget plan risk advantage limit structure demand""".split(),
+    kind="noun",
 )
 
 

@@ -6,47 +6,66 @@ from .draw import Pool
 LABELS: dict[str, Pool[str]] = {
     "path": Pool(
         "path file filename file_path source target input_file output_file folder directory "
-        "destination config log_file output location_on_disk archive_path".split()
+        "destination config log_file output location_on_disk archive_path".split(),
+        kind="label",
     ),
-    "url": Pool("url link address page endpoint website source_url target_url site feed".split()),
-    "email": Pool("email mail email_address recipient cc sender reply_to to_address".split()),
+    "url": Pool(
+        "url link address page endpoint website source_url target_url site feed".split(),
+        kind="label",
+    ),
+    "email": Pool(
+        "email mail email_address recipient cc sender reply_to to_address".split(), kind="label"
+    ),
     "person": Pool(
         "name person user customer recipient owner author assignee contact guest manager to_whom "
-        "full_name patient teacher".split()
+        "full_name patient teacher".split(),
+        kind="label",
     ),
     "place": Pool(
-        "city place location destination town origin venue region station airport".split()
+        "city place location destination town origin venue region station airport".split(),
+        kind="label",
     ),
     "int": Pool(
         "count limit n amount number size width height days minutes seconds quantity max_results "
         "top_k port page_number level year seats copies retries depth x y a b value age "
-        "offset step rounds points input num index".split()
+        "offset step rounds points input num index".split(),
+        kind="label",
     ),
     "number": Pool(
         "price weight rate ratio temperature speed distance threshold scale factor score length "
-        "percent budget volume radius latitude longitude interest tolerance".split()
+        "percent budget volume radius latitude longitude interest tolerance".split(),
+        kind="label",
     ),
     "text": Pool(
         "text message content title query subject body comment note description label caption "
-        "keyword topic reason headline phrase search_term prompt input_text data".split()
+        "keyword topic reason headline phrase search_term prompt input_text data".split(),
+        kind="label",
     ),
     "code": Pool(
         "id code order_id ticket_id sku reference serial invoice_number key tracking_id "
-        "flight_number room_code item_id case_number".split()
+        "flight_number room_code item_id case_number".split(),
+        kind="label",
     ),
     "date": Pool(
-        "date day deadline due_date start_date end_date when birthday since until".split()
+        "date day deadline due_date start_date end_date when birthday since until".split(),
+        kind="label",
     ),
-    "clock": Pool("time start end hour start_time end_time departure arrival at_time".split()),
-    "expression": Pool("expression formula calculation expr equation term".split()),
-    "language": Pool("language target_language lang to_language source_language".split()),
+    "clock": Pool(
+        "time start end hour start_time end_time departure arrival at_time".split(), kind="label"
+    ),
+    "expression": Pool("expression formula calculation expr equation term".split(), kind="label"),
+    "language": Pool(
+        "language target_language lang to_language source_language".split(), kind="label"
+    ),
     "bool": Pool(
         "recursive overwrite verbose urgent notify dry_run public force hidden archived silent "
-        "draft active compress_output include_images append strict".split()
+        "draft active compress_output include_images append strict".split(),
+        kind="label",
     ),
     "choice": Pool(
         "format unit priority color mode status order level_name quality theme currency style "
-        "direction period severity kind".split()
+        "direction period severity kind".split(),
+        kind="label",
     ),
 }
 

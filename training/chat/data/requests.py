@@ -7,24 +7,24 @@ from .toolkit import Argument, Tool
 
 _NATURAL: dict[str, Pool[str]] = {
     "path": Pool(["at {v}", "in {v}", "from {v}", "{v}", "using {v}", "out of {v}", "the file {v}",
-                  "stored in {v}", "located at {v}", "from the file {v}", "under {v}"]),
+                  "stored in {v}", "located at {v}", "from the file {v}", "under {v}"], loose=True),
     "url": Pool(["at {v}", "from {v}", "{v}", "see {v}", "on {v}", "the page {v}", "using {v}",
-                 "that is found at {v}", "which is at {v}"]),
-    "email": Pool(["to {v}", "for {v}", "{v}", "with the address {v}", "via {v}", "mail it to {v}"]),
+                 "that is found at {v}", "which is at {v}"], loose=True),
+    "email": Pool(["to {v}", "for {v}", "{v}", "with the address {v}", "via {v}", "mail it to {v}"], loose=True),
     "person": Pool(["for {v}", "of {v}", "from {v}", "to {v}", "named {v}", "by {v}", "called {v}",
-                    "that belongs to {v}", "on behalf of {v}"]),
+                    "that belongs to {v}", "on behalf of {v}"], loose=True),
     "place": Pool(["in {v}", "for {v}", "to {v}", "at {v}", "near {v}", "from {v}", "around {v}",
-                   "that is in {v}"]),
-    "int": Pool(["{v}", "{v} of them", "{v} {l}", "{l} {v}", "up to {v}", "for {v}", "exactly {v}"]),
-    "number": Pool(["{v}", "{l} {v}", "{v} {l}", "at {v}", "of {v}", "about {v}"]),
+                   "that is in {v}"], loose=True),
+    "int": Pool(["{v}", "{v} of them", "{v} {l}", "{l} {v}", "up to {v}", "for {v}", "exactly {v}"], loose=True),
+    "number": Pool(["{v}", "{l} {v}", "{v} {l}", "at {v}", "of {v}", "about {v}"], loose=True),
     "text": Pool(['"{v}"', "'{v}'", 'saying "{v}"', 'with "{v}"', "about {v}", 'that says "{v}"',
-                  'called "{v}"', "titled '{v}'", "for {v}", ": {v}", 'on "{v}"', "named '{v}'"]),
-    "code": Pool(["{v}", "number {v}", "with the id {v}", "no. {v}", "#{v}", "identified by {v}"]),
-    "date": Pool(["on {v}", "for {v}", "by {v}", "{v}", "from {v}", "as of {v}", "until {v}"]),
-    "clock": Pool(["at {v}", "by {v}", "from {v}", "for {v}", "around {v}", "not before {v}"]),
-    "expression": Pool(["{v}", "of {v}", "for {v}", "what {v} is", "with {v}", "the result of {v}"]),
-    "language": Pool(["in {v}", "to {v}", "into {v}", "for {v} speakers", "as {v}"]),
-    "choice": Pool(["in {v}", "as {v}", "{v}", "with {v}", "set to {v}", "and make it {v}"]),
+                  'called "{v}"', "titled '{v}'", "for {v}", ": {v}", 'on "{v}"', "named '{v}'"], loose=True),
+    "code": Pool(["{v}", "number {v}", "with the id {v}", "no. {v}", "#{v}", "identified by {v}"], loose=True),
+    "date": Pool(["on {v}", "for {v}", "by {v}", "{v}", "from {v}", "as of {v}", "until {v}"], loose=True),
+    "clock": Pool(["at {v}", "by {v}", "from {v}", "for {v}", "around {v}", "not before {v}"], loose=True),
+    "expression": Pool(["{v}", "of {v}", "for {v}", "what {v} is", "with {v}", "the result of {v}"], loose=True),
+    "language": Pool(["in {v}", "to {v}", "into {v}", "for {v} speakers", "as {v}"], loose=True),
+    "choice": Pool(["in {v}", "as {v}", "{v}", "with {v}", "set to {v}", "and make it {v}"], loose=True),
 }  # fmt: skip
 _NAMED = Pool([
     "with {l} {v}", "{l} {v}", "the {l} is {v}", "{l}: {v}", "{l} = {v}", "use {v} as the {l}",
@@ -32,7 +32,7 @@ _NAMED = Pool([
     "take {v} as {l}", "the {l} should be {v}", "with {v} as {l}", "with the {l} {v}",
     "the {l} being {v}", "let the {l} be {v}", "{l} ({v})", "({l} {v})", "I want {l} {v}",
     "its {l} is {v}", "as {l} take {v}", "given {l} {v}", "under {l} put {v}",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _YES = Pool(["{l}", "make it {l}", "{l}: yes", "with {l} on", "{l} = true", "set {l}", "{l} is true",
              "turn {l} on", "and yes to {l}", "{l} please"])  # fmt: skip
 _NO = Pool(["not {l}", "{l}: no", "with {l} off", "{l} = false", "without {l}", "{l} is false",
@@ -46,7 +46,7 @@ _OPENINGS = Pool([
     "is it possible to {v} the {n}", "try to {v} the {n}", "you should {v} the {n}", "quickly {v} a {n}",
     "there is a {n} to {v}", "someone has to {v} the {n}", "kindly {v} the {n}", "I have a {n}, {v} it",
     "what I need is to {v} a {n}", "make sure to {v} the {n}",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _BY_NAME = Pool([
     "Call {t} with {a}.", "Use {t} with {a}.", "Run {t}({p}).", "What does {t}({p}) give?", "{t}({p})",
     "Tell me what {t} returns for {a}.", "Please apply {t} to {a}.", "Try the tool {t} with {a}.",
@@ -54,14 +54,14 @@ _BY_NAME = Pool([
     "What is the result of {t}({p})? Use the tool.", "{t} of {a}, please", "Give me {t}({p}).",
     "How much is {t}({p})?", "Invoke {t} using {a}.", "What comes out of {t}({p})?", "Find {t}({p}).",
     "Evaluate {t}({p}), calling the tool.", "I need {t} with {a}", "Let {t} run on {a}.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 _ENDINGS = Pool(["", "", "", ".", ".", "?", "!", ", please.", " please", " now.", ", thanks.", " for me.",
                  ", and be quick.", ". Thank you!", " today."])  # fmt: skip
 _ASIDES = Pool([
     "Hi! ", "Hello, ", "Good morning. ", "I am in a hurry. ", "My boss asked for this: ", "OK, next: ",
     "Sorry to bother you. ", "One more thing: ", "As we said before, ", "It is raining here. ",
     "So, ", "Well, ", "Listen: ", "First of all, ", "By the way, ", "I am back. ",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 
 
 def shown(value: Any, draw: Draw) -> str:
@@ -118,17 +118,17 @@ def request(draw: Draw, tool: Tool, given: dict[str, Any]) -> str:
     text = opening
     if parts:
         text += draw.weighted({" ": 5, ", ": 2, ": ": 1, " - ": 0.3}) + _joined(draw, parts)
-        if draw.chance(0.08):
-            text = f"{_joined(draw, parts)}: {opening}"
+        if draw.chance(0.08):  # it begins with a value, which stays as it is
+            return polished(draw, f"{_joined(draw, parts)}: {opening}", capital=False)
     return polished(draw, text)
 
 
-def polished(draw: Draw, text: str) -> str:
+def polished(draw: Draw, text: str, *, capital: bool = True) -> str:
     """Capital letters, an ending, sometimes something said before."""
     if draw.chance(0.12):
         aside = draw.phrase(_ASIDES)
         text = aside + text
-    if draw.chance(0.75):
+    if draw.chance(0.75) and capital:
         text = text[0].upper() + text[1:]
     text = text.rstrip()
     ending = draw.phrase(_ENDINGS)

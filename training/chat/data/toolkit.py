@@ -68,7 +68,7 @@ _DESCRIPTIONS = Pool([
     "{V} the {n} with the given values.", "Tool to {v} a {n}.", "{V} a {n} or several {n}s.",
     "Lets you {v} any {n}.", "This will {v} the {n}.", "{V} a {n}; returns the outcome.",
     "Helps to {v} a {n}.", "{V} an existing {n}.", "{V} {n}.", "For when a {n} is to be handled: {v} it.",
-])  # fmt: skip
+], loose=True)  # fmt: skip
 
 
 def _identifier(form: str, verb: str, noun: str) -> str:

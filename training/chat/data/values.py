@@ -2,6 +2,7 @@
 
 import string
 
+from . import gathered
 from .draw import Draw, Pool
 from .vocabulary import ADJECTIVES, FIRST_NAMES, NOUNS, REAL_PLACES, SUBJECTS, VERBS
 
@@ -18,6 +19,8 @@ def invented(draw: Draw, least: int = 2, most: int = 3) -> str:
     """A word that no language has, in lower case."""
 
     def make() -> str:
+        if (words := draw.words) and draw.chance(0.5):
+            return words.made_up(draw) if draw.chance(0.7) else words.one(draw, "noun")
         parts = [
             draw.one(_ONSETS) + draw.one(_VOWELS) + (draw.one(_CODAS) if draw.chance(0.6) else "")
             for _ in range(most if draw.chance(0.25) else least)
@@ -151,8 +154,23 @@ def expression(draw: Draw) -> str:
     return text
 
 
+def _fragment(draw: Draw) -> str:
+    """Some words in a row of a real sentence."""
+    found = gathered.held()
+    if found is None:
+        raise ValueError("there are no gathered texts")
+    while True:
+        words = draw.one(found.sentences)[1].rstrip(".").split()
+        start = draw.between(0, max(0, len(words) - 3))
+        text = " ".join(words[start : start + draw.between(1, 8)]).strip(" ,;:-")
+        if text and not set(text) & set("\"'{}[]\\\n") and text.isprintable():
+            return text
+
+
 def title(draw: Draw) -> str:
     """Two to four words that could be a title or a query."""
+    if draw.words and draw.chance(0.25):
+        return _fragment(draw)
     words = [draw.value(ADJECTIVES), draw.value(NOUNS)[0]]
     if draw.chance(0.4):
         words.append(draw.one(["for", "of", "in", "and", "with"]))

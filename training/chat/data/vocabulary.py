@@ -236,7 +236,8 @@ podcast, radio show
 headline, news line
 magazine, journal
 library, book house""".splitlines()
-    ]
+    ],
+    kind="nouns",
 )
 
 # What one does to a thing, and other ways to say it; the first may stand in a tool's name.
@@ -314,7 +315,8 @@ import, read in from outside, load
 attach, add, fasten
 search, look through, hunt for
 get, fetch, show""".splitlines()
-    ]
+    ],
+    kind="verbs",
 )
 
 ADJECTIVES = Pool(
@@ -325,7 +327,8 @@ ADJECTIVES = Pool(
     round square narrow wide deep shallow fresh dry wet sweet bitter spicy plain modern ancient
     rural urban famous rare common digital wooden metal plastic paper woolen leather stone iron
     temporary permanent internal external mobile fixed shared single double weekly winter summer
-    autumn spring morning evening marine alpine coastal royal national regional quarterly""".split()
+    autumn spring morning evening marine alpine coastal royal national regional quarterly""".split(),
+    kind="adjective",
 )
 
 FIRST_NAMES = Pool(
@@ -333,7 +336,8 @@ FIRST_NAMES = Pool(
     Tilda Urs Vera Walter Yara Zoe Ahmed Bianca Carlos Dilara Elif Farid Gita Hassan Imani Jamal
     Keiko Lars Mei Noor Omar Priya Quentin Ravi Sofia Tomas Ulla Viktor Wanda Ximena Yusuf Zara
     Alice Bob Charles Diana Edward Fiona George Helen Ivan Julia Kevin Laura Martin Nora Oscar Petra
-    Robert Sarah Theo Ursula Vincent Wendy Adam Beth Colin Dora Eric Frida Gustav Hanna""".split()
+    Robert Sarah Theo Ursula Vincent Wendy Adam Beth Colin Dora Eric Frida Gustav Hanna""".split(),
+    kind="name",
 )
 
 REAL_PLACES = Pool(
@@ -346,7 +350,8 @@ REAL_PLACES = Pool(
     Stockholm Gothenburg Copenhagen Reykjavik Tallinn Riga Vilnius Kyiv Istanbul Ankara Dubai Doha
     New_York Los_Angeles San_Diego Las_Vegas Hong_Kong Cape_Town Buenos_Aires Rio_de_Janeiro
     Brazil Canada Norway Japan Kenya Spain Italy Peru Chile Greece Portugal Vietnam""".split()
-    ]
+    ],
+    kind="name",
 )
 
 SUBJECTS = Pool(
@@ -356,5 +361,6 @@ SUBJECTS = Pool(
     the_council the_school the_captain the_student the_neighbour the_engineer the_bank the_landlord
     the_baker the_gardener the_committee the_union the_hotel the_mayor the_coach the_supplier
     everyone nobody the_new_colleague the_whole_family the_guests the_workers the_visitors""".split()
-    ]
+    ],
+    kind="subject",
 )
