@@ -2,7 +2,7 @@
 
     python training/chat/export.py --checkpoint ../work/run/checkpoint.pt --out ../work/nearfar-small
 
-int8 weights for the CPU; about 6 MB. The folder gets versions.json (what it was made with) and
+int8 weights for the CPU, the table of embeddings included. The folder gets versions.json (what it was made with) and
 SHA256SUMS.
 """
 
@@ -31,7 +31,7 @@ END, PAD = 2, 0
 
 def load(checkpoint: Path) -> tuple[Network, dict[str, Any]]:
     """The network of a checkpoint, and how it was trained."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     network = Network(Shape(**state["shape"]))
     weights = {key: value.float() for key, value in state["network"].items()}
     network.load_state_dict(weights)
@@ -64,6 +64,45 @@ def build(source: Path, out: Path, precision: str) -> None:
         raise SystemExit(f"The builder failed:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}")
 
 
+def shrink_embeddings(out: Path) -> None:
+    """The table of embeddings in int8 with a scale for each row: the builder leaves it in float."""
+    import numpy as np
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(out / "model.onnx")
+    graph = model.graph
+    tables = {t.name: t for t in graph.initializer}
+    gather = next(n for n in graph.node if n.op_type == "Gather" and "embed_tokens" in n.name)
+    table = tables[gather.input[0]]
+    weights = numpy_helper.to_array(table).astype(np.float32)
+    scales = np.abs(weights).max(axis=1, keepdims=True) / 127
+    rows = np.round(weights / np.maximum(scales, 1e-12)).astype(np.int8)
+    name, given, result = table.name, gather.input[1], gather.output[0]
+    made = [
+        helper.make_node("Gather", [f"{name}_rows", given], [f"{name}_row"], f"{gather.name}_rows"),
+        helper.make_node("Cast", [f"{name}_row"], [f"{name}_wide"], f"{gather.name}_wide", to=1),
+        helper.make_node("Gather", [f"{name}_scales", given], [f"{name}_scale"], f"{gather.name}_scales"),
+        helper.make_node("Mul", [f"{name}_wide", f"{name}_scale"], [result], f"{gather.name}_scaled"),
+    ]  # fmt: skip
+    place = list(graph.node).index(gather)
+    graph.node.remove(gather)
+    for offset, node in enumerate(made):
+        graph.node.insert(place + offset, node)
+    graph.initializer.remove(table)
+    graph.initializer.append(numpy_helper.from_array(rows, f"{name}_rows"))
+    graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scales"))
+    for old in ("model.onnx", "model.onnx.data"):
+        (out / old).unlink(missing_ok=True)
+    onnx.save_model(
+        model,
+        out / "model.onnx",
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location="model.onnx.data",
+    )
+
+
 def finish(out: Path, trained: dict[str, Any], asset: Path) -> None:
     """Mend the configuration; add the texts, the licence, the versions and the checksums."""
     file = out / "genai_config.json"
@@ -88,6 +127,8 @@ def finish(out: Path, trained: dict[str, Any], asset: Path) -> None:
     facts = {"made_with": made, "trained": trained}
     (out / "versions.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     files = sorted(path for path in out.iterdir() if path.name != "SHA256SUMS")
+    for path in files:
+        path.chmod(0o644)  # onnx writes weights that only their owner may read
     sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (out / "SHA256SUMS").write_text("".join(sums), encoding="utf-8", newline="\n")
 
@@ -99,6 +140,8 @@ def export(checkpoint: Path, out: Path, precision: str = "int8", asset: Path = A
     with tempfile.TemporaryDirectory() as folder:
         as_transformers(network, Path(folder), asset)
         build(Path(folder), out, precision)
+    if precision == "int8":
+        shrink_embeddings(out)
     finish(out, trained, asset)
 
 

@@ -12,8 +12,8 @@ import torch
 
 
 def keep(checkpoint: Path, out: Path) -> None:
-    state = torch.load(checkpoint, weights_only=True)
-    light = {name: weight.bfloat16() for name, weight in state["network"].items()}
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    light = {name: weight.cpu().bfloat16() for name, weight in state["network"].items()}
     facts = {name: state[name] for name in ("shape", "steps", "tokens", "used")}
     out.parent.mkdir(parents=True, exist_ok=True)
     torch.save({**facts, "network": light}, out)

@@ -1,4 +1,4 @@
-"""Train the tokenizer: byte-level BPE, 4,096 entries, each digit a token of its own.
+"""Train the tokenizer: byte-level BPE, 6,144 entries, each digit a token of its own.
 
     python training/chat/make_tokenizer.py
 
@@ -15,10 +15,10 @@ from data.mixture import examples
 from text_side import ASSET, TextSide
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from data import real_sentences
+from data import gathered, real_sentences
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>"]
-VOCABULARY = 4096
+VOCABULARY = 6144
 # A word with the space before it, one digit, marks, line ends. Unlike Qwen's own pattern it never
 # joins a quotation mark or a slash to a word: what is copied keeps its tokens.
 PIECES = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -31,8 +31,8 @@ def _texts(count: int, seed: int) -> Iterator[str]:
         for special in SPECIAL:
             text = text.replace(special, "\n")
         yield text
-    for passage in real_sentences.passages("train"):
-        yield " ".join(passage)
+    more = gathered.held()
+    for passage in [*real_sentences.passages("train"), *(more.paragraphs if more else [])]:
         yield " ".join(passage)
 
 
@@ -73,7 +73,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=ASSET)
+    parser.add_argument("--texts", type=Path, help="what gather_texts.py wrote")
+    parser.add_argument("--meanings", type=Path, help="what mine_meanings.py wrote")
     given = parser.parse_args()
+    gathered.use(given.texts, given.meanings)
     tokenizer = train(given.count, given.seed, given.folder)
     print(f"{tokenizer.get_vocab_size()} tokens")
 

@@ -37,7 +37,9 @@ class Muon:
             outward = "o_proj" in name or "down_proj" in name
             self.groups[height, width, scale * (OUTWARD if outward else 1.0)].append(weight)
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.moving = [torch.zeros(len(g), *s[:2]) for s, g in self.groups.items()]
+        self.moving = [
+            torch.zeros(len(g), *s[:2], device=g[0].device) for s, g in self.groups.items()
+        ]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:

@@ -1,6 +1,7 @@
 """Pack examples into rows of equal length, in numbered shards.
 
     python training/chat/pack.py --out ../work/chat --length 256 --first 0 --count 8
+    python training/chat/pack.py ... --texts texts.json.gz --meanings meanings.json.gz --jobs 12
 
 A shard has the rows of about a million tokens; its number is its seed, so that later shards are
 always new examples. Nothing is cut: what is longer than a row goes to no shard of that length.
@@ -8,11 +9,14 @@ always new examples. Nothing is cut: what is longer than a row goes to no shard 
 
 import argparse
 import itertools
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from data.mixture import examples
 from text_side import ASSET, TextSide
+
+from data import gathered
 
 SHARD_TOKENS = 1 << 20
 _OPEN = 48  # rows that wait for something that fits
@@ -73,24 +77,44 @@ def shard(
     return rows.arrays(wanted)
 
 
+def _write(number: int, given: argparse.Namespace) -> str:
+    """Make a shard; its file appears when it is whole."""
+    made = shard(number, given.length, given.tokens, given.asset)
+    file = given.out / f"{given.length}-{number:04}.npz"
+    part = file.with_suffix(".part")
+    with part.open("wb") as opened:
+        np.savez_compressed(opened, **made) if given.jobs == 1 else np.savez(opened, **made)
+    part.replace(file)
+    filled, full = (made["documents"] > 0).mean(), made["full"].mean()
+    return f"{file.stem}: {filled:.1%} filled, {full:.1%} learned fully"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--length", type=int, default=512)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=SHARD_TOKENS)
     parser.add_argument("--asset", type=Path, default=ASSET, help="where tokenizer.json is")
+    parser.add_argument("--texts", type=Path, help="what gather_texts.py wrote")
+    parser.add_argument("--meanings", type=Path, help="what mine_meanings.py wrote")
+    parser.add_argument("--jobs", type=int, default=1, help="processes; with more, larger files")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    for number in range(given.first, given.first + given.count):
-        made = shard(number, given.length, given.tokens, given.asset)
-        np.savez_compressed(given.out / f"{given.length}-{number:04}.npz", **made)
-        filled = (made["documents"] > 0).mean()
-        print(
-            f"{given.length}-{number:04}: {filled:.1%} filled, {made['full'].mean():.1%} learned fully",
-            flush=True,
-        )
+    gathered.use(given.texts, given.meanings)
+    numbers = range(given.first, given.first + given.count)
+    if given.jobs == 1:
+        for number in numbers:
+            print(_write(number, given), flush=True)
+        return
+    with ProcessPoolExecutor(
+        given.jobs, initializer=gathered.use, initargs=(given.texts, given.meanings)
+    ) as pool:
+        for line in pool.map(_write, numbers, itertools.repeat(given)):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
     python training/chat/train.py --data ../work/chat --out ../work/run --plan 256:6 512:10 1024:6
     python training/chat/train.py ... --decay 3000000     # from the checkpoint down to rate 0
+    python training/chat/train.py ... --device cuda --part 65536 --wait    # while pack.py --jobs works
 
 The rate is warmed up, held, and falls linearly over the tokens of ``--decay``: without it the run
 ends at the full rate, and its checkpoint can be trained on. The plan names row lengths and millions
-of tokens for each; the same seed and plan give the same weights on the same machine.
+of tokens for each; the same seed and plan give the same weights on the same machine. On a GPU the
+network is compiled.
 """
 
 import argparse
@@ -41,16 +43,15 @@ class Settings:
 
 
 def batches(
-    folder: Path, length: int, shards: list[int], rows: int, seed: int
+    shard: Path, rows: int, seed: list[int], device: torch.device
 ) -> Iterator[dict[str, Tensor]]:
-    """Parts of ``rows`` rows, in an order that the seed decides."""
-    for number in shards:
-        held = np.load(folder / f"{length}-{number:04}.npz")
-        order = np.random.default_rng([seed, length, number]).permutation(len(held["ids"]))
-        arrays = {key: torch.from_numpy(held[key].astype(np.int64)) for key in held.files}
-        for start in range(0, len(order) - rows + 1, rows):
-            chosen = torch.from_numpy(order[start : start + rows])
-            yield {key: value[chosen] for key, value in arrays.items()}
+    """Parts of ``rows`` rows of a shard, in an order that the seed decides."""
+    held = np.load(shard)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(held["ids"]))).to(device)
+    arrays = {k: torch.from_numpy(held[k].astype(np.int32)).to(device).long() for k in held.files}
+    for start in range(0, len(order) - rows + 1, rows):
+        chosen = order[start : start + rows]
+        yield {key: value[chosen] for key, value in arrays.items()}
 
 
 def scored(part: dict[str, Tensor], share: float, generator: torch.Generator) -> dict[str, Tensor]:
@@ -61,7 +62,8 @@ def scored(part: dict[str, Tensor], share: float, generator: torch.Generator) ->
     learned = torch.zeros_like(full)
     learned[:, :-1] = full[:, 1:]
     weight = (follows * (learned + LIGHT * (1 - learned))).flatten().float()
-    chance = torch.rand(weight.shape, generator=generator) + 2.0 * (weight > 0.5) + (weight > 0)
+    drawn = torch.rand(weight.shape, generator=generator, device=weight.device)
+    chance = drawn + 2.0 * (weight > 0.5) + (weight > 0)
     chosen = chance.topk(int(share * len(weight))).indices.sort().values
     targets = torch.zeros_like(ids)
     targets[:, :-1] = ids[:, 1:]
@@ -70,7 +72,7 @@ def scored(part: dict[str, Tensor], share: float, generator: torch.Generator) ->
 
 def places(documents: Tensor) -> Tensor:
     """Where each token stands in its own document."""
-    count = torch.arange(documents.shape[1]).expand_as(documents)
+    count = torch.arange(documents.shape[1], device=documents.device).expand_as(documents)
     first = torch.ones_like(documents, dtype=torch.bool)
     first[:, 1:] = documents[:, 1:] != documents[:, :-1]
     return count - torch.where(first, count, 0).cummax(1).values
@@ -79,10 +81,15 @@ def places(documents: Tensor) -> Tensor:
 class Run:
     """A network, its optimiser, and how far it has come."""
 
-    def __init__(self, settings: Settings, shape: Shape, out: Path) -> None:
+    def __init__(self, settings: Settings, shape: Shape, out: Path, device: str = "cpu") -> None:
         self.settings, self.shape, self.out = settings, shape, out
+        self.device = torch.device(device)
         self.network = Network(shape)
         self.network.start(settings.seed)
+        self.network.to(self.device)
+        self.loss = self.network.loss
+        if self.device.type == "cuda":
+            self.loss = torch.compile(self.network.loss)
         self.optimizer = Optimizer(self.network, settings.muon_rate, settings.adam_rate)
         self.steps = self.tokens = 0
         self.cold = 0  # the step at which the optimiser began
@@ -98,7 +105,10 @@ class Run:
         """Begin with equal vectors for what is one word; see ``relate``."""
         vocabulary = json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"]
         tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-        relate(self.network.model.embed_tokens.weight, tokens, self.settings.seed)
+        embeddings = self.network.model.embed_tokens.weight.cpu()
+        relate(embeddings, tokens, self.settings.seed)
+        with torch.no_grad():
+            self.network.model.embed_tokens.weight.copy_(embeddings)
 
     def stop_on_signals(self) -> None:
         """Ctrl-C and SIGTERM end the run after a step and a checkpoint."""
@@ -122,7 +132,7 @@ class Run:
         temporary.replace(self.out / name)
 
     def load(self, file: Path) -> None:
-        state = torch.load(file, weights_only=True)
+        state = torch.load(file, weights_only=True, map_location=self.device)
         self.network.load_state_dict(state["network"])
         self.steps, self.tokens, self.used = state["steps"], state["tokens"], state["used"]
         if "optimizer" in state:
@@ -132,13 +142,13 @@ class Run:
 
     def step(
         self, parts: list[dict[str, Tensor]], share: float, generator: torch.Generator
-    ) -> dict[str, float]:
+    ) -> dict[str, Tensor]:
         losses: list[Tensor] = []
         weights: list[Tensor] = []
         for part in parts:
             score = scored(part, self.settings.scored, generator)
             inputs = (part["ids"], part["documents"], places(part["documents"]))
-            loss, each = self.network.loss(
+            loss, each = self.loss(
                 inputs, score["chosen"], score["targets"], score["weights"], torch.bfloat16
             )
             (loss / len(parts)).backward()
@@ -151,7 +161,7 @@ class Run:
         self.steps += 1
         every, full = torch.cat(losses), torch.cat(weights) > 0.5
         rest = (~full) & (torch.cat(weights) > 0)
-        return {"reply": every[full].mean().item(), "rest": every[rest].mean().item()}
+        return {"reply": every[full].mean(), "rest": every[rest].mean()}
 
 
 def train(
@@ -162,21 +172,29 @@ def train(
     *,
     every: float,
     report: int = 25,
+    wait: bool = False,
 ) -> None:
     """Go through the plan; ``decay`` tokens at its end (0: none) are those in which the rate falls."""
     s = run.settings
     whole = sum(int(millions * 1e6) for _, millions in plan)
     clock = Clock(whole, run.tokens, report)
-    shown: list[dict[str, float]] = []
+    shown: list[dict[str, Tensor]] = []
     for length, millions in plan:
         end = run.tokens + int(millions * 1e6)
         rows = s.part // length
         while run.tokens < end:
             number = run.used.get(str(length), 0)
-            if not (data / f"{length}-{number:04}.npz").exists():
-                raise SystemExit(f"There is no shard {length}-{number:04}: make it with pack.py.")
-            generator = torch.Generator().manual_seed(s.seed * 1_000_003 + length * 1009 + number)
-            source = batches(data, length, [number], rows, s.seed)
+            shard = data / f"{length}-{number:04}.npz"
+            while wait and not shard.exists() and not run.stopping:
+                time.sleep(0.05)
+            if run.stopping:
+                break
+            if not shard.exists():
+                run.save()
+                raise SystemExit(f"There is no shard {shard.stem}: make it with pack.py.")
+            generator = torch.Generator(run.device)
+            generator.manual_seed(s.seed * 1_000_003 + length * 1009 + number)
+            source = batches(shard, rows, [s.seed, length, number], run.device)
             run.used[str(length)] = (
                 number + 1
             )  # a run that is stopped leaves the rest of a shard out
@@ -210,7 +228,7 @@ class Clock:
 
 
 def _report(
-    run: Run, shown: list[dict[str, float]], length: int, share: float, clock: Clock
+    run: Run, shown: list[dict[str, Tensor]], length: int, share: float, clock: Clock
 ) -> None:
     began, start, whole = clock.began, clock.start, clock.whole
     speed = (run.tokens - start) / (time.time() - began)
@@ -218,7 +236,7 @@ def _report(
         "step": run.steps,
         "tokens": run.tokens,
         "length": length,
-        **{key: round(sum(s[key] for s in shown) / len(shown), 4) for key in shown[0]},
+        **{key: round(torch.stack([s[key] for s in shown]).mean().item(), 4) for key in shown[0]},
         "rate": round(share, 3),
         "tokens/s": round(speed),
         "minutes left": round((whole - (run.tokens - start)) / speed / 60, 1),
@@ -245,7 +263,12 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--hidden", type=int, default=704)
-    parser.add_argument("--parts", type=int, default=2, help="parts of 2,048 tokens for one step")
+    parser.add_argument("--part", type=int, default=2048, help="tokens at once")
+    parser.add_argument("--parts", type=int, default=2, help="such parts for one step")
+    parser.add_argument("--scored", type=float, default=0.3, help="share of tokens with a loss")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--wait", action="store_true", help="for shards that are still being made")
+    parser.add_argument("--rate", type=float, default=1.0, help="share of the full rates")
     parser.add_argument("--warmup", type=int, default=100, help="steps in which the rate rises")
     parser.add_argument("--resume", type=Path, help="a checkpoint, else the one in --out")
     parser.add_argument("--save-every", type=float, default=600, help="seconds")
@@ -254,14 +277,25 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     heads = given.width // 32
+    tokens = json.loads(given.tokenizer.read_text(encoding="utf-8"))["model"]["vocab"]
     shape = Shape(
+        vocab=len(tokens),
         width=given.width,
         layers=given.layers,
         hidden=given.hidden,
         heads=heads,
         kv_heads=heads // 2,
     )
-    run = Run(Settings(seed=given.seed, parts=given.parts, warmup=given.warmup), shape, given.out)
+    settings = Settings(
+        seed=given.seed,
+        part=given.part,
+        parts=given.parts,
+        scored=given.scored,
+        warmup=given.warmup,
+        muon_rate=given.rate * Settings.muon_rate,
+        adam_rate=given.rate * Settings.adam_rate,
+    )
+    run = Run(settings, shape, given.out, given.device)
     run.relate_tokens(given.tokenizer)
     resume = given.resume or (run.file if run.file.exists() else None)
     if resume:
@@ -272,7 +306,15 @@ def main() -> None:
         (int(length), float(millions)) for length, millions in (p.split(":") for p in given.plan)
     ]
     run.stop_on_signals()
-    train(run, given.data, plan, int(given.decay), every=given.save_every, report=given.report)
+    train(
+        run,
+        given.data,
+        plan,
+        int(given.decay),
+        every=given.save_every,
+        report=given.report,
+        wait=given.wait,
+    )
 
 
 if __name__ == "__main__":
