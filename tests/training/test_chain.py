@@ -86,6 +86,7 @@ def chain(trainer: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pack = (CHAT / "pack.py", "--out", data, "--asset", asset, "--tokens", 65_536)
     trainer(*pack, "--length", 256, "--count", 2)
     train: list[object] = [CHAT / "train.py", "--data", data, "--out", run, "--report", 5]
+    train += ["--tokenizer", asset / "tokenizer.json"]
     train += ["--layers", 2, "--width", 64, "--hidden", 128, "--parts", 1, "--warmup", 5]
     trainer(*train, "--plan", "256:0.06")
     trainer(*train, "--plan", "256:0.05", "--decay", 50_000)

@@ -109,13 +109,13 @@ def gathered(programs: Programs, tmp_path: Path) -> Iterator[Any]:
     paragraphs = [
         [f"The {noun} can {verb} a {noun} before the {other} is ready.", f"Use this {other} to {verb} it."]
         for noun, verb, other in itertools.product(
-            ["gadget", "sprocket", "lattice", "kernel", "volume"], ["tweak", "polish", "unwind"], ["spline", "rivet"]
+            ["gadget", "sprocket", "lattice", "kernel", "escalator"], ["tweak", "polish", "unwind"], ["spline", "rivet"]
         )
     ]  # fmt: skip
     texts, meanings = tmp_path / "texts.gz", tmp_path / "meanings.gz"
     texts.write_bytes(gzip.compress(json.dumps(paragraphs).encode()))
     held = {
-        "words": {"gadget": ["device", "volume"], "polish": ["shine"]},
+        "words": {"gadget": ["device", "escalator"], "polish": ["shine"]},
         "pairs": [[0, 3], [2, 5]],
     }
     meanings.write_bytes(gzip.compress(json.dumps(held).encode()))
@@ -134,8 +134,8 @@ def test_training_draws_other_words_than_the_pools_have_and_none_that_is_held_ba
     known = {word for entry in vocabulary.NOUNS.train for word in entry}
     assert {"gadget", "sprocket", "device"} <= drawn
     assert len(drawn - known) > 50, "words that are made up of pieces"
-    assert "volume" in {word for entry in vocabulary.NOUNS.eval for word in entry}
-    assert "volume" not in drawn
+    assert "escalator" in {word for entry in vocabulary.NOUNS.eval for word in entry}
+    assert "escalator" not in drawn
 
 
 def test_altered_wordings_keep_their_placeholders(programs: Programs, gathered: Any) -> None:
