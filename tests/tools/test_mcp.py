@@ -182,7 +182,9 @@ def test_over_http_also_after_the_server_was_started_anew() -> None:
 
 def test_a_server_that_is_not_there_is_a_typed_error_without_secrets() -> None:
     with pytest.raises(McpServerError) as caught:
-        tools(["mcp:world"], settings_for(command="no-such-program", args=None, env={"KEY": SECRET}))
+        tools(
+            ["mcp:world"], settings_for(command="no-such-program", args=None, env={"KEY": SECRET})
+        )
     assert SECRET not in str(caught.value) + repr(caught.value.data)
     broken = settings_for(args=["-c", "raise SystemExit('out of paper')"])
     with pytest.raises(McpServerError) as caught:

@@ -20,7 +20,6 @@ from typing_extensions import TypedDict
 from nearfar.agents.crew.state import Call, by_id
 from nearfar.errors import UsageError
 from nearfar.llm.steps import Steps, both_ways
-from nearfar.prompts import library
 from nearfar.settings import Settings, resolve
 from nearfar.tools import tool
 

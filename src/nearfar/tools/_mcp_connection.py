@@ -94,7 +94,7 @@ class Connection:
                 raise
             except (ConfigurationError, McpServerError):
                 raise
-            except Exception as error:  # whatever a transport or a program does
+            except Exception as error:  # noqa: BLE001  # whatever a transport or a program does
                 raise self._failed(f"could not be reached: {_words(error)}", log) from None
 
     async def _keep(
