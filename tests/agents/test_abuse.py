@@ -1,5 +1,6 @@
 """What a model asks for, however much and however wild, ends with a message or a typed error."""
 
+import asyncio
 import sys
 import time
 from typing import Any
@@ -49,6 +50,41 @@ def foreign_exit() -> str:
     sys.exit(3)
 
 
+class Stubborn(BaseException):
+    """What `except Exception` lets pass."""
+
+
+async def _exit_later() -> str:
+    await asyncio.sleep(0)
+    sys.exit(3)
+
+
+async def _exit_below() -> str:
+    return str(await asyncio.gather(asyncio.create_task(_exit_later()), asyncio.sleep(0)))
+
+
+async def _stubborn() -> str:
+    raise Stubborn("no")
+
+
+@tool
+async def foreign_exit_later() -> str:
+    """Ends the program, in a coroutine."""
+    return await _exit_later()
+
+
+@tool
+async def foreign_exit_below() -> str:
+    """Ends the program, in a task of its own."""
+    return await _exit_below()
+
+
+@tool
+async def foreign_stubborn() -> str:
+    """Raises what nobody catches."""
+    return await _stubborn()
+
+
 @tool
 def echo(text: str) -> str:
     """Gives back the length."""
@@ -74,10 +110,15 @@ def run(script: list[Any], tools: list[Any], **options: Any) -> Any:
 
 
 async def test_a_tool_that_raises_or_ends_the_program_is_a_message_for_the_model() -> None:
-    tools = [own("raising", _raise), own("ending", _exit), foreign_raise, foreign_exit]
+    tools = [
+        *(own("raising", _raise), own("ending", _exit), own("later", _exit_later)),
+        *(own("below", _exit_below), own("stubborn", _stubborn)),
+        *(foreign_raise, foreign_exit, foreign_exit_later, foreign_exit_below, foreign_stubborn),
+    ]
     out = await run([calls(*[(one.name, {}) for one in tools]), "done"], tools)
     told = [message for message in out["messages"] if message.type == "tool"]
-    assert [message.status for message in told] == ["error"] * 4
+    assert [message.status for message in told] == ["error"] * len(tools)
+    assert sum("tried to end the program" in message.text for message in told) == 6
     assert all(message.name in message.text for message in told)
     assert out["answer"] == "done"
 
