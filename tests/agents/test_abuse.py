@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,7 +22,6 @@ from .calls import add, calls
 ALLOWED = Settings.model_validate(
     {
         "tools": {"permissions": [{"tool": "*", "permission": "allow", "even_untrusted": True}]},
-        "assistant": {"limits": {"on_limit": "error"}},
     }
 )
 
@@ -128,7 +128,13 @@ async def test_ten_megabytes_of_arguments_reach_no_tool(name: str) -> None:
     field = {"calculator": "expression", "echo": "text"}[name]
     bomb = calls((name, {field: "1+" * 5_000_000}))
     began = time.monotonic()
-    out = await run([bomb, "done"], ["calculator", echo])
+    with pytest.raises(AgentLimitError) as caught:
+        await run([bomb], ["calculator", echo])
+    assert caught.value.data["limit"] == "argument_chars"
+    assert len(str(caught.value)) < 1000
+    # Of a size that a model might mean, they are a message to the model.
+    large = calls((name, {field: "1+" * 100_000}))
+    out = await run([large, "done"], ["calculator", echo])
     told = next(message for message in out["messages"] if message.type == "tool")
     assert told.status == "error"
     assert len(told.text) < 1000
@@ -166,6 +172,37 @@ async def test_an_assistant_that_calls_itself_is_stopped_by_depth() -> None:
         begun += 1
         return str((await run([calls(("delegate", {})), "done"], [delegate]))["answer"])
 
-    out = await run([calls(("delegate", {})), "done"], [delegate], limits=Limits(depth=3))
+    with pytest.raises(AgentLimitError) as caught:
+        await run([calls(("delegate", {})), "done"], [delegate], limits=Limits(depth=3))
+    assert caught.value.data == {"limit": "depth", "allowed": 3, "reached": 4}
     assert begun == 4
-    assert out["answer"] == "done"
+
+
+async def test_agents_that_multiply_are_stopped_by_what_the_first_may_do() -> None:
+    """Each hands on to many, and none of them comes to a limit of its own."""
+    begun = 0
+
+    @tool
+    async def delegate() -> str:
+        """Let another assistant do it."""
+        nonlocal begun
+        begun += 1
+        script = [calls(*[("calculator", {"expression": "1"})] * 10), "done"]
+        return str((await run(script, ["calculator"]))["answer"])
+
+    bomb = [calls(*[("delegate", {})] * 10)] * 3
+    with pytest.raises(AgentLimitError) as caught:
+        await run(bomb, [delegate], limits=Limits(tool_calls=60))
+    assert caught.value.data["limit"] == "tool_calls"
+    assert begun <= 20
+
+
+async def test_money_ends_a_run_with_a_typed_error() -> None:
+    def paid(_messages: Any) -> Any:
+        reply = add()
+        reply.response_metadata = {"nearfar": {"cost_usd": 0.4}}
+        return reply
+
+    with pytest.raises(AgentLimitError) as caught:
+        await run([paid] * 9, ["calculator"], limits=Limits(usd=Decimal(1)))
+    assert caught.value.data["limit"] == "usd"

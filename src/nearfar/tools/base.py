@@ -26,7 +26,7 @@ from nearfar.settings import AuditSettings, Permission, Settings
 
 from .approval import ask
 from .audit import Entry, Outcome, record
-from .exits import EscapedError, exits_contained
+from .exits import EscapedError, ends_run, exits_contained
 from .limits import Limits, arun_within, await_within, cut, cut_mark, run_within, too_large
 from .outside import Outside, aonce_each, once_each
 from .policy import Policy, policy_for, ruled, with_sources
@@ -247,7 +247,7 @@ class GuardedTool(BaseTool):
         if isinstance(error, GraphBubbleUp):  # waits for a person: the call is not over
             return error
         self._record(_outcome(error), arguments, permission, config)
-        if isinstance(error, ApprovalRequiredError) or not isinstance(error, Exception):
+        if ends_run(error) or not isinstance(error, Exception):
             return error
         return ToolException(self._explain(error))
 

@@ -11,12 +11,24 @@ import contextvars
 from collections.abc import Coroutine, Iterator
 from typing import Any, NoReturn
 
+from nearfar.errors import AgentLimitError, ApprovalRequiredError
+
 _inside: contextvars.ContextVar[bool] = contextvars.ContextVar("exits_contained", default=False)
 _OURS_TO_KEEP = (Exception, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit)
 
 
 class EscapedError(RuntimeError):
     """In place of SystemExit, and of any other exception that is not meant to be caught."""
+
+
+def ends_run(error: BaseException) -> bool:
+    """Whether a tool's error is for whoever runs the agent, not for the model that called the tool.
+
+    Agents that call each other too deeply are stopped as a whole: a model that is told of it would
+    only try once more.
+    """
+    too_deep = isinstance(error, AgentLimitError) and error.data.get("limit") == "depth"
+    return too_deep or isinstance(error, ApprovalRequiredError)
 
 
 @contextlib.contextmanager

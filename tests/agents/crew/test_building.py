@@ -274,6 +274,15 @@ def test_handing_on_is_bounded_in_depth_and_number() -> None:
         run(crew_of(TASKS, roles=ROLES, max_delegations=2, **LED), models=models)
 
 
+def test_a_role_that_hands_on_all_the_same_is_too_deep() -> None:
+    roles = {**ROLES, "a": {"goal": "find", "delegates": True}}
+    lead, a = ScriptedChatModel([hand("a", "find")]), ScriptedChatModel([hand("b", "find it")])
+    models = {"boss": lead, "a": a, "b": ScriptedChatModel([])}
+    with pytest.raises(DelegationLimitError) as caught:
+        run(crew_of(TASKS, roles=roles, **LED), models=models)
+    assert caught.value.data == {"limit": "max_depth", "allowed": 1}
+
+
 def test_a_role_below_may_hand_on_where_the_depth_allows() -> None:
     roles = {**ROLES, "a": {"goal": "find", "delegates": True}}
     lead = ScriptedChatModel([hand("a", "find"), hand("b", "write", "c2"), "Done."])

@@ -188,11 +188,12 @@ class Workshop:
             usd=limits.usd,
         )
         model = self.models[job.role]
+        may_ask = job.depth < self.crew.max_depth or not self.crew.roles[job.role].delegates
         tools = [*self.tools[job.role], *more_tools]
         middleware: list[Any] = [
             LimitsMiddleware(bounds, on_limit="error"),
             TaintMiddleware(job.taint),
-            CrewApproval(self.settings),
+            CrewApproval(self.settings, deepest=None if may_ask else self.crew.max_depth),
             SmallModelMiddleware(self.settings, passages=_done(job)),
         ]
         if job.task.result_schema is not None and not tools and supports_grammar(model):

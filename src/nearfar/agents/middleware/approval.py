@@ -22,7 +22,7 @@ from nearfar.settings import Permission, Settings, resolve
 from nearfar.tools import GuardedTool, mark_as_data
 from nearfar.tools.approval import ask
 from nearfar.tools.audit import Entry, Outcome, record
-from nearfar.tools.exits import EscapedError, exits_contained
+from nearfar.tools.exits import EscapedError, ends_run, exits_contained
 from nearfar.tools.policy import Policy, ruled, with_sources
 
 from ._around import AroundTool, Steps
@@ -66,8 +66,11 @@ class ApprovalMiddleware(AroundTool):
             outcome = "error" if failed else "ok"
         except (GraphBubbleUp, ApprovalRequiredError):  # waits for a person: the call is not over
             raise
-        except Exception as error:  # noqa: BLE001  # whatever a tool does, the run lives on
+        except Exception as error:  # whatever a tool does, the run lives on
             outcome = _outcome(error)
+            if ends_run(error):
+                self._record(request, arguments, permission, outcome, began)
+                raise
             answer = _told(request, error)
         except BaseException:
             self._record(request, arguments, permission, "cancelled", began)
