@@ -36,6 +36,8 @@ def failure(
             data={"fields": fields, **data},
         )
     step = step_of(error)
+    if (took := getattr(error, "performance", None)) is not None:  # a crew says what it took
+        data = {**data, "performance": took}
     absent = error.args[0] if isinstance(error, KeyError) and error.args else None
     known = {field.name for field in schema.fields or ()}
     given = values if isinstance(values, dict) else {}
