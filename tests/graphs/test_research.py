@@ -142,14 +142,14 @@ def test_a_fault_of_the_writer_does_not_lose_what_was_found(docs: str) -> None:
 
 def test_what_a_researcher_took_before_a_fault_counts_after_it(docs: str) -> None:
     """The fault is inside of `ask`, which goes on in its middle."""
-    thread: Any = {"configurable": {"thread_id": "t"}}
+    thread: Any = {"configurable": {"thread_id": "t"}, "max_concurrency": 1}
     plan = "1. When was the kiln built?\n2. When is its green lamp lit?"
     again = "When is the green lamp of the kiln lit?"
     script: list[Any] = [plan, cite, again, ConnectionError("gone"), cite, GOOD, "APPROVED"]
     with ScriptedChatModel(script) as model:
         graph = build_research(model, settings=SETTINGS).copy({"checkpointer": InMemorySaver()})
         with pytest.raises(ConnectionError):
-            graph.invoke({"question": QUESTION, "docs": [docs]}, {**thread, "max_concurrency": 1})
+            graph.invoke({"question": QUESTION, "docs": [docs]}, thread)
         result = graph.invoke(None, thread)
     tasks = result["performance"]["tasks"]
     assert tasks["look up 2"]["model_calls"] == 2
