@@ -117,6 +117,15 @@ class TestLock:
         assert "--hash=md5" not in LOCK
 
 
+def test_the_linter_looks_at_every_module_once() -> None:
+    command = [sys.executable, "-m", "ruff", "check", "--show-files", "."]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seen = [Path(line).relative_to(ROOT) for line in shown.stdout.splitlines()]
+    assert len(seen) == len(set(seen))
+    modules = {path.relative_to(ROOT) for path in (ROOT / "src").rglob("*.py")}
+    assert modules <= set(seen)
+
+
 @pytest.mark.parametrize("room", ["agents", "graphs", "llm", "tools"])
 def test_the_rooms_are_seen_from_the_door(room: str) -> None:
     """A clone without link support has a small text file instead, which names the folder."""

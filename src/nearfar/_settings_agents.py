@@ -23,8 +23,10 @@ class AgentLimits(Section):
     """Seconds at work; waiting for a person does not count."""
     usd: Annotated[Decimal, Field(gt=0)] | None = None
     """What the replies may cost; looked at before each call. Needs a known price."""
-    on_limit: Literal["end", "error"] = "end"
-    """`end`: the run ends with an answer that says so. `error`: it fails (NF-550)."""
+    argument_chars: Annotated[int, Field(ge=1)] = 1_000_000
+    """Characters of arguments in one reply's calls; `tools.max_argument_chars` is what one tool takes."""
+    on_limit: Literal["end", "error"] = "error"
+    """`error`: the run fails with NF-550, and its thread keeps what was done. `end`: an answer says so."""
 
 
 class AssistantSettings(Section):

@@ -143,6 +143,8 @@ class McpServerSettings(Section):
     """Seconds that one call may take; unset: as for other tools."""
     connect_s: Annotated[float, Field(gt=0)] = 30
     """Seconds that starting or reaching it may take."""
+    max_message_mb: Annotated[float, Field(gt=0)] = 8
+    """How long one of its messages may be."""
 
     @model_validator(mode="after")
     def _check_way(self) -> Self:

@@ -1,7 +1,9 @@
 """What a model asks for, however much and however wild, ends with a message or a typed error."""
 
+import asyncio
 import sys
 import time
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,7 +22,6 @@ from .calls import add, calls
 ALLOWED = Settings.model_validate(
     {
         "tools": {"permissions": [{"tool": "*", "permission": "allow", "even_untrusted": True}]},
-        "assistant": {"limits": {"on_limit": "error"}},
     }
 )
 
@@ -49,6 +50,41 @@ def foreign_exit() -> str:
     sys.exit(3)
 
 
+class Stubborn(BaseException):
+    """What `except Exception` lets pass."""
+
+
+async def _exit_later() -> str:
+    await asyncio.sleep(0)
+    sys.exit(3)
+
+
+async def _exit_below() -> str:
+    return str(await asyncio.gather(asyncio.create_task(_exit_later()), asyncio.sleep(0)))
+
+
+async def _stubborn() -> str:
+    raise Stubborn("no")
+
+
+@tool
+async def foreign_exit_later() -> str:
+    """Ends the program, in a coroutine."""
+    return await _exit_later()
+
+
+@tool
+async def foreign_exit_below() -> str:
+    """Ends the program, in a task of its own."""
+    return await _exit_below()
+
+
+@tool
+async def foreign_stubborn() -> str:
+    """Raises what nobody catches."""
+    return await _stubborn()
+
+
 @tool
 def echo(text: str) -> str:
     """Gives back the length."""
@@ -74,10 +110,15 @@ def run(script: list[Any], tools: list[Any], **options: Any) -> Any:
 
 
 async def test_a_tool_that_raises_or_ends_the_program_is_a_message_for_the_model() -> None:
-    tools = [own("raising", _raise), own("ending", _exit), foreign_raise, foreign_exit]
+    tools = [
+        *(own("raising", _raise), own("ending", _exit), own("later", _exit_later)),
+        *(own("below", _exit_below), own("stubborn", _stubborn)),
+        *(foreign_raise, foreign_exit, foreign_exit_later, foreign_exit_below, foreign_stubborn),
+    ]
     out = await run([calls(*[(one.name, {}) for one in tools]), "done"], tools)
     told = [message for message in out["messages"] if message.type == "tool"]
-    assert [message.status for message in told] == ["error"] * 4
+    assert [message.status for message in told] == ["error"] * len(tools)
+    assert sum("tried to end the program" in message.text for message in told) == 6
     assert all(message.name in message.text for message in told)
     assert out["answer"] == "done"
 
@@ -87,7 +128,13 @@ async def test_ten_megabytes_of_arguments_reach_no_tool(name: str) -> None:
     field = {"calculator": "expression", "echo": "text"}[name]
     bomb = calls((name, {field: "1+" * 5_000_000}))
     began = time.monotonic()
-    out = await run([bomb, "done"], ["calculator", echo])
+    with pytest.raises(AgentLimitError) as caught:
+        await run([bomb], ["calculator", echo])
+    assert caught.value.data["limit"] == "argument_chars"
+    assert len(str(caught.value)) < 1000
+    # Of a size that a model might mean, they are a message to the model.
+    large = calls((name, {field: "1+" * 100_000}))
+    out = await run([large, "done"], ["calculator", echo])
     told = next(message for message in out["messages"] if message.type == "tool")
     assert told.status == "error"
     assert len(told.text) < 1000
@@ -125,6 +172,37 @@ async def test_an_assistant_that_calls_itself_is_stopped_by_depth() -> None:
         begun += 1
         return str((await run([calls(("delegate", {})), "done"], [delegate]))["answer"])
 
-    out = await run([calls(("delegate", {})), "done"], [delegate], limits=Limits(depth=3))
+    with pytest.raises(AgentLimitError) as caught:
+        await run([calls(("delegate", {})), "done"], [delegate], limits=Limits(depth=3))
+    assert caught.value.data == {"limit": "depth", "allowed": 3, "reached": 4}
     assert begun == 4
-    assert out["answer"] == "done"
+
+
+async def test_agents_that_multiply_are_stopped_by_what_the_first_may_do() -> None:
+    """Each hands on to many, and none of them comes to a limit of its own."""
+    begun = 0
+
+    @tool
+    async def delegate() -> str:
+        """Let another assistant do it."""
+        nonlocal begun
+        begun += 1
+        script = [calls(*[("calculator", {"expression": "1"})] * 10), "done"]
+        return str((await run(script, ["calculator"]))["answer"])
+
+    bomb = [calls(*[("delegate", {})] * 10)] * 3
+    with pytest.raises(AgentLimitError) as caught:
+        await run(bomb, [delegate], limits=Limits(tool_calls=60))
+    assert caught.value.data["limit"] == "tool_calls"
+    assert begun <= 20
+
+
+async def test_money_ends_a_run_with_a_typed_error() -> None:
+    def paid(_messages: Any) -> Any:
+        reply = add()
+        reply.response_metadata = {"nearfar": {"cost_usd": 0.4}}
+        return reply
+
+    with pytest.raises(AgentLimitError) as caught:
+        await run([paid] * 9, ["calculator"], limits=Limits(usd=Decimal(1)))
+    assert caught.value.data["limit"] == "usd"

@@ -26,7 +26,7 @@ def look(n: int = 0) -> str:
 
 def agent(model: Any, limits: Limits, tools: Any = (look,), **options: Any) -> Any:
     saver = options.pop("checkpointer", None)
-    middleware = [LimitsMiddleware(limits, **options)]
+    middleware = [LimitsMiddleware(limits, **{"on_limit": "end", **options})]
     return create_agent(model, list(tools), middleware=middleware, checkpointer=saver)
 
 
@@ -58,10 +58,24 @@ def test_an_endless_loop_ends_with_an_answer_and_no_call_hangs(
     assert [m.tool_call_id for m in made] == [c["id"] for c in asked]
 
 
-def test_or_with_a_typed_error() -> None:
+def test_without_a_word_it_is_a_typed_error_and_the_thread_can_go_on() -> None:
+    assert LimitsMiddleware().on_limit == "error"
+    saver = InMemorySaver()
+    config: Any = {"configurable": {"thread_id": "t"}}
+    script = [calls(("look", {"n": n})) for n in range(2)]
+    stopped = agent(
+        ScriptedChatModel(script), Limits(steps=2), on_limit="error", checkpointer=saver
+    )
     with pytest.raises(AgentLimitError) as caught:
-        ask(agent(endless(), Limits(steps=2), on_limit="error"))
+        ask(stopped)
     assert caught.value.data == {"limit": "steps", "allowed": 2, "reached": 3}
+    kept = stopped.get_state(config).values["messages"]
+    assert [m.type for m in kept] == ["human", "ai", "tool", "ai", "tool"]
+    # With a higher limit the same run goes on where it was; without one, the next message does.
+    more = agent(ScriptedChatModel(["seen"]), Limits(steps=3), on_limit="error", checkpointer=saver)
+    assert more.invoke(None, config)["messages"][-1].text == "seen"
+    again = agent(ScriptedChatModel(["yes"]), Limits(steps=1), on_limit="error", checkpointer=saver)
+    assert ask(again)["messages"][-1].text == "yes"
 
 
 def test_a_fan_out_bomb_calls_nothing() -> None:

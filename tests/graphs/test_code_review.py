@@ -174,6 +174,8 @@ def test_what_a_model_reports_is_kept_where_the_line_exists(tmp_path: Path) -> N
     assert len(result["left_out"]) == 3
     assert "    3  b = a / 0" in model.calls[0].text
     assert len(result["prompts"]) == 3
+    took = result["performance"]["tasks"].values()
+    assert sorted(entry["success"] for entry in took) == [False, True, True], "one was no list"
 
 
 def test_a_model_and_a_rule_that_see_the_same_are_one(tmp_path: Path) -> None:

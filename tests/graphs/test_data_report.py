@@ -116,6 +116,8 @@ def test_a_query_that_fails_is_told_and_tried_again(shop: str) -> None:
         result = run(shop, model)
     assert "regoin" in model.calls[1].text
     assert result["rows"][0] == ["North", 120.0]
+    took = result["performance"]["tasks"]["query"]
+    assert (took["success"], took["attempts"], took["retries"]) == (True, 2, 1)
 
 
 @pytest.mark.parametrize("attack", ["DROP TABLE sales", "DELETE FROM sales", "ATTACH 'x' AS y"])
@@ -124,6 +126,8 @@ def test_a_query_that_would_change_something_never_runs(shop: str, attack: str) 
         result = run(shop, model)
     assert result["answered"] is False
     assert len(result["problems"]) == 3
+    assert result["performance"]["roles"]["analyst"]["succeeded"] == 0
+    assert result["performance"]["roles"]["writer"]["succeeded"] == 0
     with contextlib.closing(sqlite3.connect(shop)) as connection:
         assert connection.execute("SELECT COUNT(*) FROM sales").fetchone() == (4,)
 
@@ -134,6 +138,8 @@ def test_numbers_that_stand_in_no_row_are_sent_back_and_then_left_out(shop: str)
         result = run(shop, model)
     assert "999" in model.calls[2].text
     assert lie not in result["report"]
+    took = result["performance"]["tasks"]["write"]
+    assert (took["success"], took["attempts"]) == (False, 2)
     assert "highest for North with 120" in result["report"]
 
 

@@ -84,6 +84,10 @@ def test_what_the_documents_do_not_say_is_not_answered(docs: str) -> None:
     )
     assert (result["answered"], result["citations"]) == (False, [])
     assert NOTHING_FOUND in result["report"]
+    took = result["performance"]["tasks"]
+    assert {task: entry["success"] for task, entry in took.items()} == {
+        "plan": True, "look up 1": False, "write": False,
+    }  # fmt: skip
 
 
 def test_a_larger_model_plans_writes_and_reviews(docs: str) -> None:
@@ -109,6 +113,8 @@ def test_what_the_evidence_does_not_bear_out_goes_back_once_and_then_comes_out(d
     assert "[7]" not in result["report"]
     assert result["review"]["approved"] is False
     assert result["review"]["revisions"] == 1
+    written = result["performance"]["tasks"]["write"]
+    assert (written["success"], written["attempts"]) == (False, 2)
     assert [c["n"] for c in result["citations"]] == [1]
 
 
@@ -132,6 +138,22 @@ def test_a_fault_of_the_writer_does_not_lose_what_was_found(docs: str) -> None:
         result = graph.invoke(None, thread)
     assert result["report"] == GOOD
     assert result["performance"]["roles"]["researcher"]["model_calls"] == 2
+
+
+def test_what_a_researcher_took_before_a_fault_counts_after_it(docs: str) -> None:
+    """The fault is inside of `ask`, which goes on in its middle."""
+    thread: Any = {"configurable": {"thread_id": "t"}, "max_concurrency": 1}
+    plan = "1. When was the kiln built?\n2. When is its green lamp lit?"
+    again = "When is the green lamp of the kiln lit?"
+    script: list[Any] = [plan, cite, again, ConnectionError("gone"), cite, GOOD, "APPROVED"]
+    with ScriptedChatModel(script) as model:
+        graph = build_research(model, settings=SETTINGS).copy({"checkpointer": InMemorySaver()})
+        with pytest.raises(ConnectionError):
+            graph.invoke({"question": QUESTION, "docs": [docs]}, thread)
+        result = graph.invoke(None, thread)
+    tasks = result["performance"]["tasks"]
+    assert tasks["look up 2"]["model_calls"] == 2
+    assert tasks["look up 2"]["input_tokens"] > tasks["look up 1"]["input_tokens"]
 
 
 def by_prompt(request: SeenRequest) -> Reply | Status:

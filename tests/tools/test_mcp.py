@@ -17,6 +17,8 @@ import psutil
 import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_tests.integration_tests import ToolsIntegrationTests
+from langchain_tests.unit_tests import ToolsUnitTests
 
 from nearfar.errors import (
     ApprovalRequiredError,
@@ -75,6 +77,44 @@ def test_a_server_s_tools_are_tools_with_names_of_their_own_and_marked_results()
     assert (line["tool"], line["outcome"]) == ("mcp_world_weigh", "ok")
     assert call(weigh, what=3).status == "error"
     assert "cut: " in call(made["mcp_world_much"], chars=30_000).text
+
+
+@contextmanager
+def serving(port: int = 0) -> Iterator[int]:
+    command = [sys.executable, WORLD, "--http", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[dict[str, Any]]:
+    """Settings of a server that runs already."""
+    with serving() as port:
+        yield {"url": f"http://127.0.0.1:{port}/mcp", "command": None, "args": None}
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings of a server, over a pipe or over HTTP."""
+    return request.getfixturevalue("served") if request.param == "http" else {}
+
+
+BOTH_WAYS = pytest.mark.parametrize("way", ["pipe", "http"], indirect=True)
+
+
+@BOTH_WAYS
+def test_a_message_that_is_too_long_is_an_error_and_the_next_call_works(way: Any) -> None:
+    made = world(max_message_mb=0.1, **way)
+    assert call(made["mcp_world_much"], chars=20_000).status == "success"
+    said = call(made["mcp_world_much"], chars=500_000)
+    assert said.status == "error"
+    assert "sent a message of more than 0.1 MB" in said.text
+    assert "mcp.servers.world.max_message_mb" in said.text
+    assert call(made["mcp_world_much"], chars=20_000).status == "success"
 
 
 def test_what_a_server_says_about_a_failure_is_data() -> None:
@@ -154,17 +194,6 @@ def test_the_user_s_permissions_hold_also_after_untrusted_text() -> None:
         call(ask, what="owl")
 
 
-@contextmanager
-def serving(port: int = 0) -> Iterator[int]:
-    command = [sys.executable, WORLD, "--http", "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            yield int(server.stdout.readline())
-        finally:
-            server.kill()
-
-
 def test_over_http_also_after_the_server_was_started_anew() -> None:
     with serving() as port:
         url = f"http://127.0.0.1:{port}/mcp"
@@ -182,7 +211,9 @@ def test_over_http_also_after_the_server_was_started_anew() -> None:
 
 def test_a_server_that_is_not_there_is_a_typed_error_without_secrets() -> None:
     with pytest.raises(McpServerError) as caught:
-        tools(["mcp:world"], settings_for(command="no-such-program", args=None, env={"KEY": SECRET}))
+        tools(
+            ["mcp:world"], settings_for(command="no-such-program", args=None, env={"KEY": SECRET})
+        )
     assert SECRET not in str(caught.value) + repr(caught.value.data)
     broken = settings_for(args=["-c", "raise SystemExit('out of paper')"])
     with pytest.raises(McpServerError) as caught:
@@ -257,3 +288,27 @@ def test_any_schema_becomes_arguments_or_is_left_out() -> None:
     assert len(shown) < 3000
     with pytest.raises(ValueError, match="more than"):
         _arguments("mcp_a_b", {"type": "object", "description": "x" * 30_000})
+
+
+class _Standard:
+    @pytest.fixture(autouse=True)
+    def _server(self, way: dict[str, Any]) -> None:
+        self.settings = settings_for(**way)
+
+    @property
+    def tool_constructor(self) -> Any:
+        return tool("mcp_world_weigh", self.settings)
+
+    @property
+    def tool_invoke_params_example(self) -> dict[str, Any]:
+        return {"what": "owl"}
+
+
+@BOTH_WAYS
+class TestUnit(_Standard, ToolsUnitTests):
+    """LangChain's own suite, for a tool of a server made with the official SDK."""
+
+
+@BOTH_WAYS
+class TestIntegration(_Standard, ToolsIntegrationTests):
+    """LangChain's own suite, for a tool of a server made with the official SDK."""

@@ -152,6 +152,22 @@ class TestSqlite(Checks):
                 continue
         assert state() == before
 
+    def test_virtual_tables_can_be_read_and_not_changed(self, tmp_path: Path) -> None:
+        path = tmp_path / "x.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(
+                "CREATE VIRTUAL TABLE notes USING fts5(body); INSERT INTO notes VALUES ('hi there');"
+                "CREATE VIRTUAL TABLE areas USING rtree(id, low, high); INSERT INTO areas VALUES (1, 0, 5);"
+            )
+        engine = SqliteEngine(path)
+        found = engine.query("SELECT body, bm25(notes) < 0 FROM notes WHERE notes MATCH 'hi'", 5)
+        assert found.rows == [("hi there", 1)]
+        assert engine.query("SELECT id FROM areas WHERE low < 3", 5).rows == [(1,)]
+        assert engine.query("SELECT value FROM json_each('[7]')", 5).rows == [(7,)]
+        for text in ("INSERT INTO notes(notes) VALUES ('optimize')", "DROP TABLE areas"):
+            with pytest.raises(ToolFailedError):
+                engine.query(text, 5)
+
     def test_a_database_that_is_not_there_is_not_made(self, tmp_path: Path) -> None:
         sql = tool("sql", Settings(), databases={"x": f"sqlite:///{tmp_path}/no.db"})
         assert "cannot be opened" in call(sql, "SELECT 1").text

@@ -126,6 +126,7 @@ def limits_of(settings: Settings) -> Limits:
         depth=own.depth,
         time_s=own.time_s,
         usd=own.usd,
+        argument_chars=own.argument_chars,
     )
 
 

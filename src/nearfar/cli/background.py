@@ -1,10 +1,8 @@
-"""Runs that go on without this terminal, and steps that end the program."""
+"""Runs that go on without this terminal."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from .context import invocation, settings
 
@@ -28,14 +26,3 @@ def work_apart(run_id: str) -> None:
         options = {"creationflags": sum(getattr(subprocess, name) for name in flags)}
     null = subprocess.DEVNULL
     subprocess.Popen(command, stdin=null, stdout=null, stderr=null, **options)  # type: ignore[call-overload]
-
-
-@contextmanager
-def program_ends(workflow: str) -> Iterator[None]:
-    """A step that calls ``sys.exit`` has failed; the run goes on at it when it is resumed."""
-    try:
-        yield
-    except SystemExit as stop:
-        from nearfar.graphs.runtime.failures import program_ended
-
-        raise program_ended(stop, {"workflow": workflow}) from stop

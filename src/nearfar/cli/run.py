@@ -10,7 +10,7 @@ import typer
 
 from nearfar.errors import UsageError, WorkflowInputError
 
-from .background import program_ends, work_apart
+from .background import work_apart
 from .context import settings as current_settings
 from .output import console, emit_json, err_console, prints_to_stderr, run_async
 
@@ -210,8 +210,7 @@ def _run(
         resume=None if resume is None else json_or_text(resume),
         listener=screen.listener(),
     )
-    with program_ends(workflow):
-        return run_async(work)
+    return run_async(work)
 
 
 def _detached(workflow: str, values: Any, thread: str | None, resume: str | None) -> "Finished":

@@ -11,7 +11,7 @@ import typer
 
 from nearfar.errors import UsageError
 
-from .background import program_ends, work_apart
+from .background import work_apart
 from .context import settings as current_settings
 from .output import console, emit_json, prints_to_stderr, run_async
 from .run import WAITING, Screen, json_or_text
@@ -273,8 +273,7 @@ def work(run_id: str) -> None:
             runner.worker.look()
             await (await runner.get(run_id)).settled()
 
-    with program_ends(run_id):
-        run_async(follow())
+    run_async(follow())
 
 
 def with_runner(work: "Callable[[Runner], Awaitable[T]]") -> T:
@@ -320,7 +319,7 @@ def _go_on(
             run = await begin(runner, await _record(runner, run_id))
             return await (run.record() if detach else followed(runner, run, listener))
 
-    with prints_to_stderr() if as_json else nullcontext(), program_ends(run_id):
+    with prints_to_stderr() if as_json else nullcontext():
         record = run_async(inside())
     if detach:
         work_apart(record.id)

@@ -26,13 +26,12 @@ from typing_extensions import TypedDict
 
 from nearfar.errors import UsageError
 from nearfar.retrieval import Index, Passage
+from nearfar.retrieval.sentences import REFUSAL
 from nearfar.settings import Settings, resolve
 
 from . import ask_prompts as prompts
 from .answers import Citation, citations_of, confidence
 from .ask_prompts import Ability
-from nearfar.retrieval.sentences import REFUSAL
-
 from .citations import Checked, check, refuses
 from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, probability, rank, shortlist
 from .registry import Graph

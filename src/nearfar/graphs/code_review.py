@@ -18,10 +18,9 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from nearfar.agents.crew.state import Call, by_id
+from nearfar.agents.crew.state import Call, by_id, by_key
 from nearfar.errors import UsageError
 from nearfar.llm.steps import Steps, both_ways
-from nearfar.prompts import library
 from nearfar.settings import Settings, resolve
 
 from .ask_prompts import Ability
@@ -29,7 +28,7 @@ from .code_rules import ROLES, Role, look
 from .registry import Graph
 from .sentences import content_words
 from .sources import Source, collect
-from .team import Team, ask_as, report_of
+from .team import Did, Team, ask_as, did, report_of
 
 _CHUNK_CHARS = 12_000  # of code that a model is shown at once
 _CHUNKS = 40  # per role, at most
@@ -103,6 +102,7 @@ class CodeReviewState(CodeReviewOutput):
     raw: Annotated[list[Finding], by_id]
     unused: Annotated[list[dict[str, str]], by_id]
     calls: Annotated[list[Call], by_id]
+    did: Annotated[dict[str, Did], by_key]
 
 
 def build_code_review(
@@ -135,7 +135,7 @@ class _Team(Team):
                 f"There is no role {unknown[0]!r}.", remedy=f"Known: {', '.join(ROLES)}."
             )
         sources, left_out = collect(state.get("path"), state.get("diff"))
-        fresh = dict.fromkeys(("raw", "unused", "calls"))
+        fresh = dict.fromkeys(("raw", "unused", "calls", "did"))
         return {**fresh, "sources": sources, "left_out": left_out, "files": len(sources)}
 
     def reviewer(self, role: Role) -> Any:
@@ -152,7 +152,7 @@ class _Team(Team):
             ]
             ability = Ability.of(self.model)
             if ability.extractive:
-                return {"raw": raw}
+                return {"raw": raw, "did": did(role, role)}
             return (yield from self._by_model(state, role, ability, raw))
 
         return review
@@ -162,6 +162,7 @@ class _Team(Team):
     ) -> Steps:
         calls: list[Call] = []
         unused: list[dict[str, str]] = []
+        readable = True
         chunks = [(s, chunk) for s in state["sources"] for chunk in _chunks(s, _room(ability))]
         options: dict[str, Any] = {}
         if ability.grammar:
@@ -176,6 +177,7 @@ class _Team(Team):
             calls += said.calls
             entries = _entries(said.text)
             if entries is None:
+                readable = False
                 unused.append(_note(role, f"{source['file']}: the reply of {role} is no JSON list"))
             for entry in entries or []:
                 found = _from_model(source, entry, role)
@@ -189,7 +191,8 @@ class _Team(Team):
             _note(role, f"{source['file']}: not shown to the model, too much code before it")
             for source, _ in chunks[_CHUNKS:]
         ]
-        return {"raw": raw, "calls": calls, "unused": unused}
+        done = did(role, role, ok=readable)
+        return {"raw": raw, "calls": calls, "unused": unused, "did": done}
 
     def merge(self, state: CodeReviewState) -> dict[str, Any]:
         """Each defect once, the gravest first, then what more roles saw."""
@@ -204,11 +207,8 @@ class _Team(Team):
             merged, key=lambda f: (_WEIGHT[f["severity"]], -len(f["roles"]), f["file"], f["line"])
         )[: state.get("most", 100)]
         left_out = [*state["left_out"], *(u["text"] for u in state.get("unused") or [])]
-        chosen = state.get("roles") or ROLES
-        tasks: dict[str, str] = {role: role for role in ROLES if role in chosen}
-        calls = state.get("calls") or []
         return {
-            **report_of(calls, tasks, show=state.get("show_prompts", False)),
+            **report_of(state),
             "findings": ranked,
             "left_out": left_out,
             "summary": _summary(ranked, state["files"], left_out),

@@ -17,10 +17,9 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from nearfar.agents.crew.state import Call, by_id
+from nearfar.agents.crew.state import Call, by_id, by_key
 from nearfar.errors import UsageError
 from nearfar.llm.steps import Steps, both_ways
-from nearfar.prompts import library
 from nearfar.settings import Settings, resolve
 from nearfar.tools import tool
 
@@ -29,7 +28,7 @@ from .figures import number_column, told, unfounded
 from .queries import best_table, build_query, quoted, source_of, text_columns
 from .registry import Graph
 from .tables import Database, Rows, Table, markdown
-from .team import Team, ask_as, call_as, report_of
+from .team import Did, Team, ask_as, call_as, did, report_of
 
 _ATTEMPTS = 3
 _SHOWN_ROWS = 50  # rows that a model is shown
@@ -73,6 +72,7 @@ class DataReportState(DataReportOutput):
     more: bool  # there are more rows than were read
     text: str
     calls: Annotated[list[Call], by_id]
+    did: Annotated[dict[str, Did], by_key]
 
 
 def build_data_report(
@@ -107,7 +107,7 @@ class _Team(Team):
             raise UsageError("The question is empty.", remedy="Give it with --question.")
         return {
             "question": question.strip(), "chart": None,
-            "problems": [], "calls": None, "rows": [], "columns": [], "query": "", "reading": "",
+            "problems": [], "calls": None, "did": None, "rows": [], "columns": [], "query": "", "reading": "",
             "compares": False, "more": False,
         }  # fmt: skip
 
@@ -115,9 +115,12 @@ class _Team(Team):
         """The query and its rows."""
         database = Database(state.get("database"), self._settings)
         tables: list[Table] = yield from database.tables()
-        if Ability.of(self.model).extractive:
-            return (yield from self._by_rules(state["question"], database, tables))
-        return (yield from self._by_model(state["question"], database, tables))
+        by_rules = Ability.of(self.model).extractive
+        way = self._by_rules if by_rules else self._by_model
+        update = yield from way(state["question"], database, tables)
+        tries = len(update.get("calls") or [])  # each asks the model once
+        ok = bool(update.get("columns"))
+        return {**update, "did": did("query", "analyst", ok=ok, attempts=tries)}
 
     def _by_rules(self, question: str, database: Database, tables: list[Table]) -> Steps:
         table = best_table(question, tables)
@@ -181,21 +184,23 @@ class _Team(Team):
         said = yield from call_as("illustrator", "draw", tool("chart", self._settings), call)
         reply = said.reply
         if not isinstance(reply, ToolMessage) or reply.status == "error":
-            return {"chart": None, "problems": [*state["problems"], str(reply.text)]}
-        return {"chart": reply.artifact["data"]["spec"]}
+            problems = [*state["problems"], str(reply.text)]
+            failed = did("draw", "illustrator", ok=False)
+            return {"chart": None, "problems": problems, "did": failed}
+        return {"chart": reply.artifact["data"]["spec"], "did": did("draw", "illustrator")}
 
     def write(self, state: DataReportState) -> Steps:
         """What the rows say."""
         rows, columns = state["rows"], state["columns"]
         if not columns:
-            return {"text": IMPOSSIBLE}
+            return {"text": IMPOSSIBLE, "did": did("write", "writer", ok=False)}
         own = told(state["reading"], columns, rows, compares=state["compares"])
         if Ability.of(self.model).extractive or not rows:
-            return {"text": own}
+            return {"text": own, "did": did("write", "writer")}
         calls: list[Call] = []
         problems = list(state["problems"])
         feedback = ""
-        for _ in range(2):
+        for tries in (1, 2):
             messages = self._prompts.get("report/write").messages(
                 question=state["question"],
                 rows=markdown(columns, rows, _SHOWN_ROWS),
@@ -205,10 +210,12 @@ class _Team(Team):
             calls += said.calls
             wrong = unfounded(said.text, rows, state["question"])
             if said.text and not wrong:
-                return {"text": said.text, "calls": calls}
+                done = did("write", "writer", attempts=tries)
+                return {"text": said.text, "calls": calls, "did": done}
             feedback = f"These numbers stand in no row: {', '.join(wrong)}."
             problems.append(feedback)
-        return {"text": own, "calls": calls, "problems": problems}
+        failed = did("write", "writer", ok=False, attempts=2)
+        return {"text": own, "calls": calls, "problems": problems, "did": failed}
 
     def finish(self, state: DataReportState) -> dict[str, Any]:
         """The report in Markdown: text, rows, query."""
@@ -220,10 +227,8 @@ class _Team(Team):
             parts.append("There are more rows than were read.")
         if state["query"]:
             parts.append(f"The query:\n\n```sql\n{state['query']}\n```")
-        tasks = {"query": "analyst", "draw": "illustrator", "write": "writer"}
-        calls = state.get("calls") or []
         return {
-            **report_of(calls, tasks, show=state.get("show_prompts", False)),
+            **report_of(state),
             "report": "\n\n".join(parts),
             "answered": bool(columns),
         }

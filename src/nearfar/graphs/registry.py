@@ -31,7 +31,6 @@ BUILT_IN = {
     "data_report": "nearfar.graphs.data_report:build_data_report",
     "research": "nearfar.graphs.research:build_research",
     "approve": "nearfar.graphs.approve:build_approve",
-    "ask": "nearfar.graphs.ask:build_ask",
     "extract": "nearfar.graphs.extract:build_extract",
     "summarize": "nearfar.graphs.summarize:build_summarize",
 }

@@ -19,10 +19,9 @@ from langgraph.types import Send
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from nearfar.agents.crew.state import Call, by_id
+from nearfar.agents.crew.state import Call, by_id, by_key
 from nearfar.errors import UsageError
 from nearfar.llm.steps import Steps, both_ways
-from nearfar.prompts import library
 from nearfar.retrieval import Index
 from nearfar.settings import Settings, resolve
 
@@ -34,7 +33,7 @@ from .evidence import Found
 from .pages import fetch_page
 from .questions import listed_questions, points_back, split_question
 from .registry import Graph
-from .team import Team, ask_as, call_as, report_of
+from .team import Did, Said, Team, ask_as, call_as, did, report_of
 
 NOTHING_FOUND = "The documents do not answer this question."
 
@@ -97,6 +96,7 @@ class ResearchState(ResearchOutput):
     pages: dict[str, str]  # file -> URL
     findings: Annotated[list[Finding], by_id]
     calls: Annotated[list[Call], by_id]
+    did: Annotated[dict[str, Did], by_key]
     draft: str
 
 
@@ -178,6 +178,7 @@ class _Team(Team):
             "question": self._check(state),
             "findings": None,
             "calls": None,
+            "did": None,
             "draft": "",
             "review": Review(approved=False, problems=[], revisions=-1),
         }
@@ -186,10 +187,11 @@ class _Team(Team):
         """The question as parts."""
         question, most = state["question"], state.get("questions", 4)
         if Ability.of(self.model).extractive or most == 1:
-            return {"plan": split_question(question, most)}
+            return {"plan": split_question(question, most), "did": did("plan", "planner")}
         messages = self._prompts.get("research/plan").messages(question=question, most=most)
         said = yield from ask_as("planner", "plan", self.model, messages)
-        return {"plan": listed_questions(said.text, question, most), "calls": said.calls}
+        plan = listed_questions(said.text, question, most)
+        return {"plan": plan, "calls": said.calls, "did": did("plan", "planner")}
 
     def fetch(self, state: ResearchState) -> Steps:
         """Web pages as files, for the researchers; what cannot be read is told, and left out."""
@@ -221,13 +223,13 @@ class _Team(Team):
             given["messages"] = [HumanMessage(part["before"])]
         task = f"look up {part['place'] + 1}"
         said = yield from call_as("researcher", task, ask, given)
-        answer, calls = said.reply, said.calls
+        answer, calls = said.reply, [*_before(said, task), *said.calls]
         if part["pages"] and (part["index"] or self._index) and not answer["answered"]:
             again = build_ask(self.model, self._index, self._settings)
             given = {"question": part["question"]}
             given |= {} if self._index else {"index": part["index"]}
             more = yield from call_as("researcher", task, again, given)
-            answer, calls = more.reply, [*calls, *more.calls]
+            answer, calls = more.reply, [*calls, *_before(more, task), *more.calls]
         citations = [
             {**c, "source": part["pages"].get(c["source"], c["source"])}
             for c in answer["citations"]
@@ -240,7 +242,8 @@ class _Team(Team):
             "confidence": answer["confidence"],
             "citations": citations,
         }
-        return {"findings": [found], "calls": calls}
+        done = did(task, "researcher", ok=answer["answered"])
+        return {"findings": [found], "calls": calls, "did": done}
 
     def write(self, state: ResearchState) -> Steps:
         """The report: the model's words over the evidence, or the quotes themselves."""
@@ -248,10 +251,12 @@ class _Team(Team):
         evidence = _evidence(found)
         review = state["review"].copy()
         review["revisions"] += 1
+        tries = review["revisions"] + 1
         if not evidence:
-            return {"draft": "", "review": review}
+            return {"draft": "", "review": review, "did": did("write", "writer", ok=False)}
         if Ability.of(self.model).extractive:
-            return {"draft": _quoted(state["question"], found, evidence), "review": review}
+            draft = _quoted(state["question"], found, evidence)
+            return {"draft": draft, "review": review, "did": did("write", "writer")}
         messages = self._prompts.get("research/write").messages(
             question=state["question"],
             evidence=[f"{c['quote']} ({_where(c)})" for c in evidence],
@@ -259,7 +264,8 @@ class _Team(Team):
             draft=state["draft"] if review["problems"] else "",
         )
         said = yield from ask_as("writer", "write", self.model, messages)
-        return {"draft": said.text, "review": review, "calls": said.calls}
+        done = did("write", "writer", ok=bool(said.text), attempts=tries)
+        return {"draft": said.text, "review": review, "calls": said.calls, "did": done}
 
     def review(self, state: ResearchState) -> Steps:
         """What rules find, and what the model finds; a small model is not asked."""
@@ -282,16 +288,16 @@ class _Team(Team):
             approved = not lines or lines[0].upper().startswith("APPROVED")
             problems = [] if approved else lines[:5]
         update = {**review, "approved": not problems, "problems": problems}
-        return {"review": update, "calls": calls}
+        tries = review["revisions"] + 1
+        done = did("review", "reviewer", attempts=tries)
+        done |= did("write", "writer", ok=not problems, attempts=tries)
+        return {"review": update, "calls": calls, "did": done}
 
     def finish(self, state: ResearchState) -> dict[str, Any]:
         """What holds of the report, with the citations that it uses."""
         found = _in_order(state)
         evidence = _evidence(found)
-        calls = [call for call in state.get("calls") or [] if call["id"]]
-        tasks = {"plan": "planner", "write": "writer", "review": "reviewer"}
-        tasks |= {f"look up {n}": "researcher" for n in range(1, len(found) + 1)}
-        output = report_of(calls, tasks, show=state.get("show_prompts", False))
+        output = report_of(state)
         if Ability.of(self.model).extractive or not evidence:
             report, used = state["draft"] or NOTHING_FOUND, evidence
         else:
@@ -314,6 +320,25 @@ class _Team(Team):
                 "Nothing says where to look.", remedy="Name --docs PATH..., --index NAME or --urls."
             )
         return question.strip()
+
+
+def _before(said: Said, task: str) -> list[Call]:
+    """What ``ask`` took before the run was resumed: it says so of its tokens, though not of its words."""
+    answer = said.reply
+    spent = answer["usage"]
+    missing = {
+        key: spent[key] - sum(call[key] for call in said.calls)
+        for key in ("input_tokens", "output_tokens")
+    }
+    if max(missing.values()) <= 0:
+        return []
+    model = str(answer["model"])
+    entry = Call(
+        id=f"{task}/before", task=task, role="researcher", model=model, prompt=[], tools=[],
+        reply="", input_tokens=missing["input_tokens"], output_tokens=missing["output_tokens"],
+        cost_usd=None, latency_s=None, retries=0, error=None,
+    )  # fmt: skip
+    return [entry]
 
 
 def _in_order(state: ResearchState) -> list[Finding]:

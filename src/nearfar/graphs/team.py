@@ -6,6 +6,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
+from typing_extensions import TypedDict
 
 from nearfar.agents.crew.recording import ROLE, TASK, Recorder, performance, prompts
 from nearfar.agents.crew.state import Call
@@ -13,7 +14,15 @@ from nearfar.llm.steps import Invoke, Steps
 from nearfar.prompts import library
 from nearfar.settings import Settings
 
-__all__ = ["Said", "Team", "ask_as", "call_as", "report_of"]
+__all__ = ["Did", "Said", "Team", "ask_as", "call_as", "did", "report_of"]
+
+
+class Did(TypedDict):
+    """What became of a task."""
+
+    role: str
+    ok: bool
+    attempts: int
 
 
 class Team:
@@ -71,17 +80,15 @@ def call_as(role: str, task: str, runnable: Any, given: Any, **options: Any) -> 
     return Said(reply, recorder.calls)
 
 
-def report_of(calls: list[Call], tasks: dict[str, str], *, show: bool) -> dict[str, Any]:
-    """``performance`` and ``prompts`` for a workflow's output; ``tasks`` says who did each."""
-    done = {
-        name: {
-            "role": role,
-            "ok": True,
-            "attempts": 1,
-        }
-        for name, role in tasks.items()
-    }
+def did(task: str, role: str, *, ok: bool = True, attempts: int = 1) -> dict[str, Did]:
+    """For the channel ``did``: who did a task, whether it came out, and how often it was tried."""
+    return {task: Did(role=role, ok=ok, attempts=max(1, attempts))}
+
+
+def report_of(state: Any) -> dict[str, Any]:
+    """``performance`` and ``prompts`` for a workflow's output, of its ``calls`` and what each did."""
+    calls = state.get("calls") or []
     return {
-        "performance": performance(calls, done),
-        "prompts": prompts(calls) if show else [],
+        "performance": performance(calls, state.get("did") or {}),
+        "prompts": prompts(calls) if state.get("show_prompts", False) else [],
     }

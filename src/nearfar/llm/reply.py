@@ -137,14 +137,15 @@ def as_chunk(message: BaseMessage) -> AIMessageChunk:
 def joined(chunks: list[AIMessageChunk]) -> AIMessage:
     """One message of all chunks; calls whose arguments are not JSON are invalid, as LangChain has it."""
     first, last = chunks[0], chunks[-1]
-    if len(chunks) == 2 and type(first.content) is str and not (last.content or last.additional_kwargs):
-        if not (first.tool_call_chunks or last.tool_call_chunks or first.response_metadata):
-            return AIMessage(
-                content=first.content,
-                additional_kwargs=first.additional_kwargs,
-                usage_metadata=last.usage_metadata,
-                response_metadata=last.response_metadata,
-            )
+    more = last.content or last.additional_kwargs or last.tool_call_chunks
+    only_text = not (first.tool_call_chunks or first.response_metadata)
+    if len(chunks) == 2 and type(first.content) is str and only_text and not more:
+        return AIMessage(
+            content=first.content,
+            additional_kwargs=first.additional_kwargs,
+            usage_metadata=last.usage_metadata,
+            response_metadata=last.response_metadata,
+        )
     whole = first if len(chunks) == 1 else first + chunks[1:]
     return AIMessage(
         content=whole.content,

@@ -9,9 +9,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from nearfar.errors import ConfigurationError, McpServerError, MissingPackageError, ToolTimeoutError
+from nearfar.errors import (
+    ConfigurationError,
+    McpServerError,
+    MissingPackageError,
+    ToolLimitError,
+    ToolTimeoutError,
+)
 from nearfar.llm.portal import portal
 from nearfar.settings import McpServerSettings
+
+from ._mcp_sizes import ENCODING, Gauge, bounded, lines_of
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -37,6 +45,7 @@ class Connection:
         self._over = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._client: Client | None = None
+        self._gauge = Gauge(0)  # of the connection that is open
 
     async def tools(self) -> "list[Tool]":
         """What the server offers. Raises McpServerError."""
@@ -80,6 +89,7 @@ class Connection:
 
     async def _start(self) -> "Client":
         self._over = asyncio.Event()
+        self._gauge = Gauge(int(self._settings.max_message_mb * 1_048_576), self._over.set)
         ready: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
             self._keeper = asyncio.create_task(self._keep(ready, self._over, cast("TextIO", log)))
@@ -94,7 +104,7 @@ class Connection:
                 raise
             except (ConfigurationError, McpServerError):
                 raise
-            except Exception as error:  # whatever a transport or a program does
+            except Exception as error:  # noqa: BLE001  # whatever a transport or a program does
                 raise self._failed(f"could not be reached: {_words(error)}", log) from None
 
     async def _keep(
@@ -120,17 +130,25 @@ class Connection:
         from mcp.shared._httpx_utils import create_mcp_http_client
 
         own = self._settings
+        gauge = self._gauge
         async with contextlib.AsyncExitStack() as stack:
             if own.command is not None:
+                lines_of.set(gauge)
                 parameters = StdioServerParameters(
-                    command=own.command, args=own.args, env=_secrets(own.env), cwd=own.folder
+                    command=own.command,
+                    args=own.args,
+                    env=_secrets(own.env),
+                    cwd=own.folder,
+                    encoding=ENCODING,
                 )
                 transport = stdio_client(parameters, errlog=log)
             else:
                 http = await stack.enter_async_context(
                     create_mcp_http_client(headers=_secrets(own.headers))
                 )
-                transport = streamable_http_client(own.url or "", http_client=http)
+                transport = streamable_http_client(
+                    own.url or "", http_client=bounded(http, gauge), max_sse_event_size=gauge.most
+                )
             yield await stack.enter_async_context(Client(cast("Any", _watched(transport, over))))
 
     @contextlib.contextmanager
@@ -142,6 +160,9 @@ class Connection:
         try:
             yield
         except MCPError as error:
+            if self._gauge.exceeded:
+                self._over.set()
+                raise self._too_long() from None
             if error.code == REQUEST_TIMEOUT:
                 raise ToolTimeoutError(
                     f"The MCP server {self.name} took too long.", data={"server": self.name}
@@ -158,6 +179,14 @@ class Connection:
                 f"The MCP server {self.name} refused the request (code {error.code}).",
                 data={"server": self.name, "quoted": error.message[:_TAIL]},
             ) from None
+
+    def _too_long(self) -> ToolLimitError:
+        most = self._settings.max_message_mb
+        return ToolLimitError(
+            f"The MCP server {self.name} sent a message of more than {most:g} MB.",
+            remedy=f"Ask it for less, or raise mcp.servers.{self.name}.max_message_mb.",
+            data={"server": self.name, "limit": self._gauge.most},
+        )
 
     def _failed(self, why: str, log: Any = None) -> McpServerError:
         """``log`` is what the program wrote to its standard error."""

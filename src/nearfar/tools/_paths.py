@@ -17,6 +17,9 @@ _DEVICE = re.compile(
     re.IGNORECASE,
 )
 _ENCODED = re.compile(r"%(?:25)*(?:2e|2f|5c|00|3a)", re.IGNORECASE)
+# `%TEMP%` and `${HOME}` are something else to a shell, and `LONGNA~1.TXT` to Windows: another file.
+_EXPANDED = re.compile(r"%\w+%|\$\{")
+_SHORT = re.compile(r"[^.~]{1,6}~[0-9]{1,2}(?:\.[^.]{0,3})?")
 # Fraction slash, division slash, reverse solidus operators, box drawing and the like.
 _LIKE_SLASHES = set(
     "\u2044\u2215\u2216\u2571\u2572\u27cb\u27cd\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c"
@@ -97,7 +100,7 @@ def _split_root(path: str, roots: Sequence[Root]) -> tuple[Root | None, str]:
 def _check_name(name: str) -> None:
     """Refuse what some system, or some reader, takes for more than a name."""
     plain = unicodedata.normalize("NFKC", name)
-    if plain.strip(" ") in (".", "..") or set(plain.strip()) == {"."}:
+    if plain.strip(" ") == "." or plain.lstrip(" ").startswith(".."):
         raise _refused("must not contain '..'")
     if "/" in plain or set(plain) & _FORBIDDEN or set(name) & (_FORBIDDEN | _LIKE_SLASHES):
         raise _refused('may hold no \\ : * ? " < > | and no look-alikes of / in a name')
@@ -105,6 +108,8 @@ def _check_name(name: str) -> None:
         raise _refused("holds characters that cannot be seen")
     if _ENCODED.search(name):
         raise _refused("must not be percent-encoded")
+    if _EXPANDED.search(plain) or _SHORT.fullmatch(plain):
+        raise _refused("has a name that a shell or Windows takes for another one")
     if plain != plain.rstrip(". ") or plain != plain.lstrip():
         raise _refused("has a name that begins with a space or ends with a dot or a space")
     if name.startswith("~"):

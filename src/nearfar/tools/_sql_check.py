@@ -67,11 +67,20 @@ _FORBIDDEN = (
     exp.Return,
     exp.Block,
 )
+# How a plan is shown; ANALYZE is not among them, for it runs the query.
+_OPTION = (
+    r"(?:format\s+(?:text|json|yaml|xml)"
+    r"|(?:verbose|costs|settings|summary|generic_plan)(?:\s+(?:on|off|true|false))?)"
+)
 _EXPLAIN = {
     "sqlite": re.compile(
         r"explain\s+(?:query\s+plan\s+)?(?=select\b|with\b|values\b)", re.IGNORECASE
     ),
-    "postgres": re.compile(r"explain\s+(?:verbose\s+)?(?=select\b|with\b|values\b)", re.IGNORECASE),
+    "postgres": re.compile(
+        rf"explain\s+(?:verbose\s+|\(\s*{_OPTION}(?:\s*,\s*{_OPTION})*\s*\)\s*)?"
+        r"(?=select\b|with\b|values\b)",
+        re.IGNORECASE,
+    ),
 }
 PRAGMAS = (
     "table_info",
@@ -164,8 +173,9 @@ def _check_tree(tree: Expr, dialect: str, allowed: frozenset[str]) -> None:
         if isinstance(node, _FORBIDDEN):
             what = "INTO" if isinstance(node, exp.Into) else node.key.upper()
             raise ToolRefusedError(f"The query may only read: {what} is not allowed.")
+        # What stands in quotes is looked at among the tokens: `ALL (...)` is no call, `"all"(...)` is.
         if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
-            _check_function(str(node.name), allowed)
+            _check_function(str(node.name), allowed | names.KEYWORDS)
         if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):
             schema = node.this.name.casefold() if node.this else ""
             if schema != "pg_catalog":

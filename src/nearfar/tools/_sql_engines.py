@@ -16,6 +16,7 @@ from .limits import time_left
 
 MAX_CELL = 10_000_000  # bytes of one value, for SQLite
 _PROGRESS_STEPS = 5_000
+_MAX_VIRTUAL = 100  # tables
 _CONNECT_S = 10
 
 
@@ -101,8 +102,21 @@ class SqliteEngine:
             | {"->", "->>"}
             | {one.casefold() for one in self.functions}
         )
+        _prepare_virtual_tables(connection)
         connection.set_authorizer(_Authorizer(allowed))
         return connection
+
+
+def _prepare_virtual_tables(connection: sqlite3.Connection) -> None:
+    """Declare them while that is still allowed: SQLite does so when one is first read."""
+    with contextlib.suppress(sqlite3.Error):  # no database, which the query will say
+        found = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage = 0"
+        ).fetchmany(_MAX_VIRTUAL)
+        for name in ("json_each", "json_tree", *(one for (one,) in found)):
+            quoted = name.replace('"', '""')
+            with contextlib.suppress(sqlite3.Error):  # its module is not in this SQLite
+                connection.execute(f'SELECT 1 FROM "{quoted}" LIMIT 0')  # noqa: S608  # a name, in quotes
 
 
 class _Authorizer:
@@ -118,7 +132,8 @@ class _Authorizer:
         if action == sqlite3.SQLITE_FUNCTION:
             fine = (two or "").casefold() in self._functions
         if action == sqlite3.SQLITE_PRAGMA:
-            fine = (one or "").casefold() in PRAGMAS
+            # data_version is what full-text search asks for by itself.
+            fine = (one or "").casefold() in (*PRAGMAS, "data_version")
         return sqlite3.SQLITE_OK if fine else sqlite3.SQLITE_DENY
 
 

@@ -11,7 +11,8 @@ KEYWORDS = _words("""
     intersect when then else case by limit offset having join lateral distinct between like ilike
     glob is with within group rollup cube sets materialized returning set escape similar to row rows
     array window partition order recursive cross left right inner outer full natural only fetch
-    first next end indexed collate regexp match tablesample bernoulli system unnest interval at asc desc
+    first next end indexed collate regexp match tablesample bernoulli system repeatable unnest interval
+    at asc desc
     """)
 
 TYPES = _words("""
@@ -68,6 +69,15 @@ POSTGRES = _words("""
     trim_array trim_scale ts_headline ts_rank ts_rank_cd unnest upper_inc upper_inf var_pop var_samp
     variance version websearch_to_tsquery width_bucket int4range int8range numrange daterange tsrange
     tstzrange isempty lower upper date_add date_subtract jsonb_path_match any_value host network masklen
+    abbrev acosd array_sample array_shuffle array_sort asind atand bit_xor broadcast convert_from convert_to
+    cosh dmetaphone enum_first enum_last enum_range erf family hostmask json_array json_arrayagg
+    json_exists json_objectagg json_populate_record json_populate_recordset json_query json_scalar
+    json_serialize json_value jsonb_object_agg_unique jsonb_populate_record jsonb_populate_recordset
+    levenshtein metaphone multirange netmask parse_ident pg_database_size pg_indexes_size
+    pg_relation_size pg_size_pretty pg_table_size pg_total_relation_size random_normal
+    range_intersect_agg setweight sind sinh soundex strict_word_similarity strip tand tanh
+    to_bin to_oct to_regclass to_regtype ts_lexize tsvector_to_array unaccent unistr upper_inf
+    word_similarity regr_sxx regr_syy regr_sxy
     """)
 
 # Large texts from short queries.

@@ -26,6 +26,7 @@ from nearfar.settings import AuditSettings, Permission, Settings
 
 from .approval import ask
 from .audit import Entry, Outcome, record
+from .exits import EscapedError, ends_run, exits_contained
 from .limits import Limits, arun_within, await_within, cut, cut_mark, run_within, too_large
 from .outside import Outside, aonce_each, once_each
 from .policy import Policy, policy_for, ruled, with_sources
@@ -139,7 +140,8 @@ class GuardedTool(BaseTool):
             arguments, permission = self._permit(arguments, config)
             limit = self.guard.limits.timeout_s
             work = partial(run_within, partial(self._call_body, arguments), limit, self.name)
-            result = once_each(self.name, self.guard.outside, arguments, _call_id(), work)
+            with exits_contained():
+                result = once_each(self.name, self.guard.outside, arguments, _call_id(), work)
             return self._finish(result, arguments, permission, config)
         except BaseException as error:  # noqa: BLE001  # whatever a tool does, the run lives on
             raise self._failed(error, arguments, permission, config) from None
@@ -152,7 +154,9 @@ class GuardedTool(BaseTool):
             # In this thread, and not in the body's: it is quick, and an interrupt needs the context.
             arguments, permission = self._permit(arguments, config)
             work = partial(self._within_limit, arguments)
-            result = await aonce_each(self.name, self.guard.outside, arguments, _call_id(), work)
+            outside = self.guard.outside
+            with exits_contained():
+                result = await aonce_each(self.name, outside, arguments, _call_id(), work)
             return self._finish(result, arguments, permission, config)
         except BaseException as error:  # noqa: BLE001  # whatever a tool does, the run lives on
             raise self._failed(error, arguments, permission, config) from None
@@ -242,10 +246,8 @@ class GuardedTool(BaseTool):
         """What to raise: a message for the model, or what must not be swallowed."""
         if isinstance(error, GraphBubbleUp):  # waits for a person: the call is not over
             return error
-        if isinstance(error, SystemExit):  # a tool does not end the program
-            error = RuntimeError("it tried to end the program")
         self._record(_outcome(error), arguments, permission, config)
-        if isinstance(error, ApprovalRequiredError) or not isinstance(error, Exception):
+        if ends_run(error) or not isinstance(error, Exception):
             return error
         return ToolException(self._explain(error))
 
@@ -262,7 +264,8 @@ class GuardedTool(BaseTool):
             text, missing = cut(str(quoted or ""), limit)
             mark = f"\n{cut_mark(missing)}" if missing else ""
             return f"{said}\n{mark_as_data(text, 'the error')}{mark}" if quoted else said
-        text, _ = cut(f"{type(error).__name__}: {error}", min(limit, 1000))
+        said = str(error) if isinstance(error, EscapedError) else f"{type(error).__name__}: {error}"
+        text, _ = cut(said, min(limit, 1000))
         return f"{self.name} failed.\n{mark_as_data(text, 'the error')}"
 
     def _record(

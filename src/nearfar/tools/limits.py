@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
@@ -122,28 +122,37 @@ def _too_long(tool: str, timeout_s: float) -> ToolTimeoutError:
 
 
 def too_large(value: object, limits: Limits) -> str | None:
-    """What to tell about arguments that are too long or too deep; None when they are neither.
+    """What to tell about arguments that are too long or too deep; None when they are neither."""
+    limit = limits.max_argument_chars
+    if size_of(value, limit) > limit:
+        return (
+            f"The arguments are too long: more than {limit:,} characters."
+            " Send less, in several calls if need be."
+        )
+    if any(inner and depth >= _MAX_DEPTH for _, inner, depth in _items(value)):
+        return f"The arguments are nested more than {_MAX_DEPTH} levels deep."
+    return None
 
-    Without recursion, so that no nesting is too deep for it.
-    """
-    limit, total = limits.max_argument_chars, 0
+
+def size_of(value: object, limit: int) -> int:
+    """Its characters, and one for each item; counting ends soon after ``limit``."""
+    total = 0
+    for item, inner, _ in _items(value):
+        total += 1 + len(inner) + (len(item) if isinstance(item, str | bytes) else 0)
+        if total > limit:
+            break
+    return total
+
+
+def _items(value: object) -> Iterator[tuple[object, list[object], int]]:
+    """What is in the value, what is in that, and how deep; no nesting is too deep for it."""
     waiting: list[tuple[object, int]] = [(value, 0)]
     while waiting:
         item, depth = waiting.pop()
         inner: list[object] = []
-        if isinstance(item, str | bytes):
-            total += len(item)
-        elif isinstance(item, Mapping):
+        if isinstance(item, Mapping):
             inner = [*item.keys(), *item.values()]
         elif isinstance(item, list | tuple | set):
             inner = list(item)
-        total += len(inner) + 1
-        if total > limit:
-            return (
-                f"The arguments are too long: more than {limit:,} characters."
-                " Send less, in several calls if need be."
-            )
-        if inner and depth >= _MAX_DEPTH:
-            return f"The arguments are nested more than {_MAX_DEPTH} levels deep."
+        yield item, inner, depth
         waiting += [(one, depth + 1) for one in inner]
-    return None

@@ -21,7 +21,7 @@ from nearfar.settings import McpServerSettings, Settings
 
 from ._mcp_approved import approve, digest, unapproved
 from ._mcp_connection import Connection, connections
-from ._mcp_connection import require_mcp as require_mcp
+from ._mcp_connection import require_mcp as require_mcp  # noqa: PLC0414  # handed on
 from .base import Arguments, GuardedTool, Outside, Result, guarded
 from .spotlight import visible
 from .taint import UNTRUSTED

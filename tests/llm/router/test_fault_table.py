@@ -43,7 +43,9 @@ CASES = [
     *((name, "lean", way) for name in STEPS for way in WAYS),
     *(
         # A call through google-genai takes a second of processor time.
-        pytest.param(n, sdk, WAYS[(i + j) % 4], marks=[pytest.mark.long] * (sdk == "google" and i % 4 > 0))
+        pytest.param(
+            n, sdk, WAYS[(i + j) % 4], marks=[pytest.mark.long] * (sdk == "google" and i % 4 > 0)
+        )
         for i, n in enumerate(STEPS)
         for j, sdk in enumerate(SDKS)
     ),

@@ -21,7 +21,7 @@ from nearfar.settings import Settings, resolve
 from .definition import Crew, Task
 from .delegating import Desk, declared
 from .loading import check, load_crew
-from .recording import performance, prompts
+from .recording import Recorder, failing, performance, prompts
 from .results import Check
 from .state import Output, schemas
 from .work import Job, Workshop
@@ -119,11 +119,14 @@ class _Nodes:
         task = self.crew.tasks[name]
 
         def step(state: State) -> Steps:
-            self._check_limits(state)
-            job = self._job(name, task, state)
-            desk = Desk(self.shop)
-            done = yield from self.shop.perform(job, desk.tools(job))
-            return done.update()
+            recorder = Recorder()
+            calls, before = state.get("calls") or [], state.get("results") or {}
+            with failing(recorder, name, cast("str", task.role), calls, lambda: before):
+                self._check_limits(state)
+                job = self._job(name, task, state)
+                desk = Desk(self.shop)
+                done = yield from self.shop.perform(job, desk.tools(job), recorder)
+                return done.update()
 
         return both_ways(name, step)
 
@@ -159,27 +162,25 @@ class _Nodes:
             tainted = any(v.untrusted for v in crew.inputs.values())
             desk = Desk(self.shop, declared(crew, texts, tainted=tainted))
             task = Task(description=crew.description or crew.name, role=leader)
-            feedback = ""
+            recorder = Recorder()
             results: dict[str, Any] = {}
-            for _ in range(task.attempts):
-                text = self._lead_text(texts, desk, feedback)
-                job = Job(LEAD, task, leader, text, tainted=tainted)
-                done = yield from self.shop.perform(job, desk.tools(job, lead=True))
-                results |= done.below
-                missing = [name for name in crew.tasks if name not in results]
-                if not missing:
-                    update = done.update()
-                    return {**update, "results": {**results, **update["results"]}}
-                feedback = f"These tasks are not done yet: {', '.join(missing)}."
-            raise TaskFailedError(
-                f"The lead {leader!r} did not hand on: {feedback}",
-                data={
-                    "task": LEAD,
-                    "role": leader,
-                    "attempts": task.attempts,
-                    "problems": [feedback],
-                },
-            )
+            with failing(recorder, LEAD, leader, [], desk.tried):
+                feedback = ""
+                for _ in range(task.attempts):
+                    text = self._lead_text(texts, desk, feedback)
+                    job = Job(LEAD, task, leader, text, tainted=tainted)
+                    done = yield from self.shop.perform(job, desk.tools(job, lead=True), recorder)
+                    results |= done.below
+                    missing = [name for name in crew.tasks if name not in results]
+                    if not missing:
+                        update = done.update()
+                        return {**update, "results": {**results, **update["results"]}}
+                    feedback = f"These tasks are not done yet: {', '.join(missing)}."
+                told = {"task": LEAD, "role": leader, "attempts": task.attempts}
+                raise TaskFailedError(
+                    f"The lead {leader!r} did not hand on: {feedback}",
+                    data={**told, "problems": [feedback]},
+                )
 
         return both_ways(LEAD, step)
 

@@ -28,7 +28,12 @@ class Desk:
     shop: Workshop
     open: dict[str, Job] = field(default_factory=dict)  # declared tasks, which only a lead has
     done: dict[str, Done] = field(default_factory=dict)
+    failed: dict[str, dict[str, Any]] = field(default_factory=dict)
     count: int = 0
+
+    def tried(self) -> dict[str, Any]:
+        """What was handed on until now, as ``performance`` takes it."""
+        return {**self.failed, **{name: done.result for name, done in self.done.items()}}
 
     def tools(self, job: Job, *, lead: bool = False) -> list[BaseTool]:
         """The tools of the role that does ``job``."""
@@ -96,6 +101,9 @@ class Desk:
         try:
             done = yield from self.shop.perform(job, self.tools(job))
         except TaskFailedError as error:
+            self.failed[job.name] = {
+                "role": role, "ok": False, "attempts": error.data["attempts"]
+            }  # fmt: skip
             return f"{error.message} Try another role, or go on without it."
         if name in self.open:
             self.done[name] = done

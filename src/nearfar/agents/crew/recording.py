@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,9 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, LLMResult
+from langgraph.errors import GraphBubbleUp
+
+from nearfar.errors import NearfarError
 
 from .state import Call
 
@@ -29,6 +33,7 @@ class Recorder(BaseCallbackHandler):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.calls: list[Call] = []
+        self.attempts = 1
         self._open: dict[UUID, _Open] = {}
         self._clock = clock
 
@@ -139,6 +144,32 @@ def _name(tool: Any) -> str:
     if isinstance(tool, dict):
         return str((tool.get("function") or tool).get("name", ""))
     return str(getattr(tool, "name", tool))
+
+
+@contextmanager
+def failing(
+    recorder: Recorder,
+    task: str,
+    role: str,
+    calls: Sequence[Call],
+    done: Callable[[], Mapping[str, Any]],
+) -> Iterator[None]:
+    """Gives what is raised in here the ``performance`` until then, with ``task`` as one that failed.
+
+    ``calls`` and ``done`` are of the tasks before it.
+    """
+    try:
+        yield
+    except GraphBubbleUp:  # it waits, and goes on later
+        raise
+    except Exception as error:
+        failed = {"role": role, "ok": False, "attempts": recorder.attempts}
+        found = performance([*calls, *recorder.calls], {**done(), task: failed})
+        if isinstance(error, NearfarError):
+            error.data["performance"] = found
+        else:
+            error.performance = found  # type: ignore[attr-defined]  # for whoever explains it
+        raise
 
 
 def performance(calls: Sequence[Call], done: dict[str, dict[str, Any]]) -> dict[str, Any]:

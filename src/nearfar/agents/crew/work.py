@@ -92,15 +92,21 @@ class Workshop:
     prompts: Library
     settings: Settings
 
-    def perform(self, job: Job, more_tools: Sequence[BaseTool] = ()) -> Steps:
-        """A generator that returns ``Done``. Raises TaskFailedError when no attempt is accepted."""
-        recorder = Recorder()
+    def perform(
+        self, job: Job, more_tools: Sequence[BaseTool] = (), recorder: Recorder | None = None
+    ) -> Steps:
+        """A generator that returns ``Done``. Raises TaskFailedError when no attempt is accepted.
+
+        A ``recorder`` holds afterwards what was tried, also where that came to nothing.
+        """
+        recorder = recorder or Recorder()
         system = self._system(job)
         agent = self._agent(job, system, more_tools)
         problems: list[str] = []
         said: list[BaseMessage] = []
         value: Any = None
         for attempt in range(1, job.task.attempts + 1):
+            recorder.attempts = attempt
             feedback = job.feedback if attempt == 1 else f"{problems[-1]}."
             asked = self._messages(job, feedback)
             reply = yield Invoke(
@@ -188,11 +194,12 @@ class Workshop:
             usd=limits.usd,
         )
         model = self.models[job.role]
+        may_ask = job.depth < self.crew.max_depth or not self.crew.roles[job.role].delegates
         tools = [*self.tools[job.role], *more_tools]
         middleware: list[Any] = [
             LimitsMiddleware(bounds, on_limit="error"),
             TaintMiddleware(job.taint),
-            CrewApproval(self.settings),
+            CrewApproval(self.settings, deepest=None if may_ask else self.crew.max_depth),
             SmallModelMiddleware(self.settings, passages=_done(job)),
         ]
         if job.task.result_schema is not None and not tools and supports_grammar(model):

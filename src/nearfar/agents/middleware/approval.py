@@ -22,6 +22,7 @@ from nearfar.settings import Permission, Settings, resolve
 from nearfar.tools import GuardedTool, mark_as_data
 from nearfar.tools.approval import ask
 from nearfar.tools.audit import Entry, Outcome, record
+from nearfar.tools.exits import EscapedError, ends_run, exits_contained
 from nearfar.tools.policy import Policy, ruled, with_sources
 
 from ._around import AroundTool, Steps
@@ -59,13 +60,17 @@ class ApprovalMiddleware(AroundTool):
                 arguments = self._ask(request, arguments)
                 self._check_size(arguments)
             call: ToolCall = {**request.tool_call, "args": arguments}
-            answer = yield request.override(tool_call=call)
+            with exits_contained():
+                answer = yield request.override(tool_call=call)
             failed = isinstance(answer, ToolMessage) and answer.status == "error"
             outcome = "error" if failed else "ok"
         except (GraphBubbleUp, ApprovalRequiredError):  # waits for a person: the call is not over
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a tool does, the run lives on
+        except Exception as error:  # whatever a tool does, the run lives on
             outcome = _outcome(error)
+            if ends_run(error):
+                self._record(request, arguments, permission, outcome, began)
+                raise
             answer = _told(request, error)
         except BaseException:
             self._record(request, arguments, permission, "cancelled", began)
@@ -118,7 +123,7 @@ class ApprovalMiddleware(AroundTool):
         record(entry, self._tools.audit)
 
 
-def _outcome(error: BaseException) -> Outcome:
+def _outcome(error: Exception) -> Outcome:
     if isinstance(error, ToolLimitError):
         return "refused"
     if isinstance(error, ToolDeniedError):
@@ -126,12 +131,13 @@ def _outcome(error: BaseException) -> Outcome:
     return "error"
 
 
-def _told(request: ToolCallRequest, error: BaseException) -> ToolMessage:
+def _told(request: ToolCallRequest, error: Exception) -> ToolMessage:
     """For the model; what others wrote is marked as data."""
     name = request.tool_call["name"]
     if isinstance(error, NearfarError):
         text = f"{error.message} {error.remedy}".strip()
     else:
-        said = f"{type(error).__name__}: {error}"[:_SHOWN]
+        kind = "" if isinstance(error, EscapedError) else f"{type(error).__name__}: "
+        said = f"{kind}{error}"[:_SHOWN]
         text = f"{name} failed.\n{mark_as_data(said, 'the error')}"
     return ToolMessage(text, tool_call_id=request.tool_call["id"], name=name, status="error")

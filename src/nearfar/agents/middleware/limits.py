@@ -28,11 +28,14 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from nearfar.errors import AgentLimitError
+from nearfar.tools.limits import size_of
 
 from ._around import AroundModel, AroundTool, OutOfTime, Steps, Within, reply_of
 from ._cost import cost_of
 
-LimitName = Literal["steps", "tool_calls", "calls_at_once", "depth", "time_s", "usd"]
+LimitName = Literal[
+    "steps", "tool_calls", "calls_at_once", "depth", "time_s", "usd", "argument_chars"
+]
 STOPPED = "limit"
 """The ``finish_reason`` of an answer that a limit gave in the model's place."""
 _KEPT = 1024  # runs of one agent that are remembered while they go on
@@ -43,6 +46,7 @@ _WORDS: dict[LimitName, str] = {
     "depth": "{allowed} agents that call each other",
     "time_s": "{allowed:g} seconds",
     "usd": "{allowed} USD",
+    "argument_chars": "{allowed:,} characters of arguments at once",
 }
 
 
@@ -71,6 +75,7 @@ class Limits:
     depth: int = 3
     time_s: float | None = 600.0
     usd: Decimal | None = None
+    argument_chars: int = 1_000_000
 
 
 @dataclass
@@ -139,8 +144,8 @@ _above: ContextVar[tuple[_Tally, ...]] = ContextVar("nearfar_agents_above", defa
 class LimitsMiddleware(AroundModel, AroundTool):
     """Ends a run that comes to a limit.
 
-    ``on_limit`` "end" gives an answer that says so (and ``stopped`` in the state); "error" raises
-    AgentLimitError. ``usd`` is what replies have cost so far, looked at before each call, so one
+    ``on_limit`` "error" raises AgentLimitError, and a thread that is kept holds what was done until
+    then; "end" gives an answer that says so (and ``stopped`` in the state). ``usd`` is what replies have cost so far, looked at before each call, so one
     call may go over it; a budget (BudgetMiddleware) reserves before. A model call that is awaited
     is cancelled when the seconds are over; one that is not ends first.
     """
@@ -151,7 +156,7 @@ class LimitsMiddleware(AroundModel, AroundTool):
         self,
         limits: Limits | None = None,
         *,
-        on_limit: Literal["end", "error"] = "end",
+        on_limit: Literal["end", "error"] = "error",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
@@ -181,7 +186,7 @@ class LimitsMiddleware(AroundModel, AroundTool):
         if reply is not None:
             _pay(chain, reply)
             calls = len(reply.tool_calls)
-            stop = _too_many(chain, calls) or (_counted(chain, tool_calls=calls) if calls else None)
+            stop = _too_much(chain, reply) or (_counted(chain, tool_calls=calls) if calls else None)
             if stop:
                 return self._stop(stop, tally)
         return self._with(response, tally, None)
@@ -283,11 +288,16 @@ def _too_deep(chain: tuple[_Tally, ...]) -> Stopped | None:
     return None
 
 
-def _too_many(chain: tuple[_Tally, ...], calls: int) -> Stopped | None:
-    allowed = chain[-1].limits.calls_at_once
-    return (
-        Stopped(limit="calls_at_once", allowed=allowed, reached=calls) if calls > allowed else None
-    )
+def _too_much(chain: tuple[_Tally, ...], reply: AIMessage) -> Stopped | None:
+    """What one reply asks for, before any of it is kept or done."""
+    limits, calls = chain[-1].limits, len(reply.tool_calls)
+    if calls > limits.calls_at_once:
+        return Stopped(limit="calls_at_once", allowed=limits.calls_at_once, reached=calls)
+    given = [call["args"] for call in [*reply.tool_calls, *reply.invalid_tool_calls]]
+    size = size_of(given, limits.argument_chars)
+    if size > limits.argument_chars:
+        return Stopped(limit="argument_chars", allowed=limits.argument_chars, reached=size)
+    return None
 
 
 def _out_of_time(tally: _Tally) -> Stopped:

@@ -21,10 +21,11 @@ from nearfar.settings import Settings
 from nearfar.storage.checkpoints import allow_types_of, guarded
 from nearfar.storage.effects import EffectStore
 from nearfar.storage.journal import Fence, Finish, Journal, Record
+from nearfar.tools.exits import exits_contained
 
 from .context import RunContext, running
 from .events import Publish, RunEvent
-from .failures import failure, program_ended, step_of
+from .failures import failure, step_of
 from .metering import Meter
 from .outcomes import Outcome, Question, outcome_of
 
@@ -94,7 +95,8 @@ class Attempt:
             call = await self._call(graph, saver, config)
             if isinstance(call, Outcome):
                 return call, await _head(saver, config)
-            output = await self._drive(graph, call.given, config)
+            with exits_contained():  # other runs go on in this program
+                output = await self._drive(graph, call.given, config)
             after = await graph.aget_state(config)
             return _reached(after, output), _id_of(after)
         except NearfarError as error:
@@ -105,8 +107,6 @@ class Attempt:
             if step_of(error) is None:  # the checkpointer's, not a step's
                 raise DatabaseError(f"The database refused: {error}.") from error
             self.raised = self._failure(error, saver)
-        except SystemExit as stop:  # ends a program that is one run; a server goes on
-            self.raised = program_ended(stop, self._about())
         except Exception as error:  # noqa: BLE001 - a plugin boundary: the steps are the user's code
             self.raised = self._failure(error, saver)
         return outcome_of(self.raised), await _head(saver, config)

@@ -11,6 +11,7 @@ from nearfar.errors import (
     WorkflowInputError,
 )
 from nearfar.graphs.inputs import InputSchema
+from nearfar.tools.exits import EscapedError
 
 _STEP = re.compile(r"During task with name '(?P<step>.+?)' and id ")
 
@@ -35,6 +36,8 @@ def failure(
             data={"fields": fields, **data},
         )
     step = step_of(error)
+    if (took := getattr(error, "performance", None)) is not None:  # a crew says what it took
+        data = {**data, "performance": took}
     absent = error.args[0] if isinstance(error, KeyError) and error.args else None
     known = {field.name for field in schema.fields or ()}
     given = values if isinstance(values, dict) else {}
@@ -47,16 +50,13 @@ def failure(
     return _failed(error, step, data)
 
 
-def program_ended(stop: SystemExit, data: dict[str, Any]) -> WorkflowFailedError:
-    """For a step that called ``sys.exit``."""
-    return WorkflowFailedError(
-        f"A step of the workflow ended the program (exit code {stop.code}).",
-        remedy="Return from the step, or raise an error, instead of sys.exit().",
-        data={**data, "step": None, "type": "SystemExit"},
-    )
-
-
 def _failed(error: Exception, step: str | None, data: dict[str, Any]) -> WorkflowFailedError:
+    if isinstance(error, EscapedError):
+        return WorkflowFailedError(
+            f"The step {step!r} failed: {error}.",
+            remedy="Return from the step, or raise an Exception, instead of sys.exit() and the like.",
+            data={**data, "step": step, "type": type(error.__cause__).__name__},
+        )
     reason = f"{type(error).__name__}: {error}".removesuffix(": ")
     limited = isinstance(error, GraphRecursionError)
     return WorkflowFailedError(

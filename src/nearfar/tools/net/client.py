@@ -5,7 +5,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
 from nearfar.errors import FetchError, NearfarError
@@ -14,7 +14,7 @@ from .addresses import IPAddress
 from .bodies import ENCODINGS, read_body
 from .policy import NetLimits, NetPolicy
 from .resolving import Connector, Resolver, direct, system_resolver
-from .urls import Url, parse_url, refused
+from .urls import SCHEME, Url, parse_url, refused
 
 if TYPE_CHECKING:
     import aiohttp
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _USER_AGENT = "Mozilla/5.0 (compatible; nearfar)"
 _PIECE = 65_536
+_AROUND = 1_000_000  # bytes of headers, of TLS and of what frames the body
+T = TypeVar("T")
 
 CheckHop = Callable[[Url, Url], None]
 """Where a redirect comes from and where it leads; raises to refuse it."""
@@ -165,7 +167,7 @@ class GuardedClient:
         host, port = self.connector(address, url.port)
         try:
             async with (
-                _session(host, port, self.limits.connect_s) as session,
+                _session(host, port, self.limits) as session,
                 session.request(
                     request.method,
                     _wire_url(url, host, port),
@@ -208,19 +210,43 @@ class _ConnectError(Exception):
         self.cause = cause
 
 
-def _session(host: str, port: int, connect_s: float) -> "aiohttp.ClientSession":
+class _Metered(socket.socket):
+    """Takes so many bytes and no more, whatever they are: a body is counted where it is read, but
+    notes before the answer and remarks between its chunks are thrown away unseen.
+
+    Event loops that read without asking the socket (Windows) have only the limit of time here.
+    """
+
+    left = 0
+
+    def recv(self, *args: Any) -> bytes:
+        return self._count(data := super().recv(*args), len(data))
+
+    def recv_into(self, *args: Any) -> int:
+        return self._count(size := super().recv_into(*args), size)
+
+    def _count(self, received: T, size: int) -> T:
+        self.left -= size
+        if self.left < 0:
+            raise OSError("the server sent more than a body of the largest size comes to")
+        return received
+
+
+def _session(host: str, port: int, limits: NetLimits) -> "aiohttp.ClientSession":
     """A session for one exchange, whose sockets connect to this address and to no other."""
     import aiohttp
 
     def open_socket(info: "aiohttp.AddrInfoType") -> socket.socket:
         if tuple(info[4][:2]) != (host, port):
             raise OSError("the connection would leave the address that was checked")
-        return socket.socket(info[0], info[1], info[2])
+        opened = _Metered(info[0], info[1], info[2])
+        opened.left = 2 * limits.max_bytes + _AROUND
+        return opened
 
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=True, socket_factory=open_socket),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_s),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),
         auto_decompress=False,
         trust_env=False,
     )
@@ -259,7 +285,10 @@ def _next_request(request: _Request, status: int, location: str) -> _Request:
         # urljoin drops line breaks without a word; parse_url refuses them, so it looks first.
         if any(ord(char) < 0x20 or char == "\\" for char in location):
             raise refused("it redirects to a URL with control characters", reason="characters")
-        url = parse_url(urljoin(str(request.url), location.strip(" ").replace(" ", "%20")))
+        target = location.strip(" ").replace(" ", "%20")
+        if target.startswith("///"):  # a path, or a server: that depends on who reads it
+            raise refused("it redirects to something that is no URL", reason="form")
+        url = parse_url(target if SCHEME.match(target) else urljoin(str(request.url), target))
     except ValueError:
         raise refused("it redirects to something that is no URL", reason="form") from None
     method, body, headers = request.method, request.body, request.headers

@@ -16,7 +16,7 @@ from .addresses import IPAddress
 
 MAX_URL = 8_000  # characters; servers rarely take more
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -80,7 +80,7 @@ def parse_url(text: str) -> Url:
         raise refused(
             "it holds a space, a backslash or an invisible character", reason="characters"
         )
-    found = _SCHEME.match(text)
+    found = SCHEME.match(text)
     scheme = found[1].lower() if found else ""
     if scheme not in _DEFAULT_PORTS:
         raise refused("only http:// and https:// are fetched", reason="scheme")
