@@ -137,14 +137,13 @@ def as_chunk(message: BaseMessage) -> AIMessageChunk:
 def joined(chunks: list[AIMessageChunk]) -> AIMessage:
     """One message of all chunks; calls whose arguments are not JSON are invalid, as LangChain has it."""
     first, last = chunks[0], chunks[-1]
-    if len(chunks) == 2 and type(first.content) is str and not (last.content or last.additional_kwargs):
-        if not (first.tool_call_chunks or last.tool_call_chunks or first.response_metadata):
-            return AIMessage(
-                content=first.content,
-                additional_kwargs=first.additional_kwargs,
-                usage_metadata=last.usage_metadata,
-                response_metadata=last.response_metadata,
-            )
+    if len(chunks) == 2 and _is_text_alone(first) and not (last.content or last.tool_call_chunks):
+        return AIMessage(
+            content=first.content,
+            additional_kwargs=last.additional_kwargs,
+            usage_metadata=last.usage_metadata,
+            response_metadata=last.response_metadata,
+        )
     whole = first if len(chunks) == 1 else first + chunks[1:]
     return AIMessage(
         content=whole.content,
@@ -153,4 +152,10 @@ def joined(chunks: list[AIMessageChunk]) -> AIMessage:
         invalid_tool_calls=whole.invalid_tool_calls,
         usage_metadata=whole.usage_metadata,
         response_metadata=whole.response_metadata,
+    )
+
+
+def _is_text_alone(chunk: AIMessageChunk) -> bool:
+    return isinstance(chunk.content, str) and not (
+        chunk.tool_call_chunks or chunk.response_metadata or chunk.additional_kwargs
     )

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
-
 from .amounts import to_usd
 from .budgets import OnExhausted, Per, find_budget
 
 if TYPE_CHECKING:
     from nearfar.settings import Settings
+
     from .ledger import Ledger
 
 By = Literal["model", "day", "run"]

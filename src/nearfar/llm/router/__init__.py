@@ -33,7 +33,7 @@ __all__ = [
     "When",
     "at_priority",
     "only",
+    "only_far",
     "ordering",
     "record_outcome",
-    "only_far",
 ]

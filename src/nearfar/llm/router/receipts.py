@@ -16,7 +16,9 @@ from nearfar.llm.money import Ledger
 if TYPE_CHECKING:
     from nearfar.settings import Settings
 
-_PUT = "INSERT OR REPLACE INTO receipts (id, at, router, receipt) VALUES (?, ?, ?, ?)"
+_PUT = """INSERT OR REPLACE INTO receipts (id, at, router, receipt)
+    SELECT json_extract(value, '$[1].id'), json_extract(value, '$[0]'),
+        json_extract(value, '$[1].router'), json_extract(value, '$[1]') FROM json_each(?)"""
 _FORGET = "DELETE FROM receipts WHERE number <= (SELECT max(number) FROM receipts) - ?"
 _TIDY = 100
 _LATEST = """SELECT at, receipt FROM receipts WHERE :router IS NULL OR router = :router
@@ -49,19 +51,16 @@ class Receipts:
 
     def put(self, receipt: Mapping[str, Any]) -> None:
         """Keep a receipt soon; the oldest beyond the limit go."""
-        # Made into text now, and quickly: other processes wait while the thread writes.
+        # Made into text now: the caller may change it, and other processes wait while it is written.
         text = orjson.dumps(receipt, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        row = (receipt["id"], time.time(), receipt["router"], text)
+        self._ledger.write_soon(self._write, f"[{time.time()},{text}]")
 
-        self._put += 1
-        forget = self._put % self._tidy == 0
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(_PUT, row)
-            if forget:
-                connection.execute(_FORGET, (self._keep,))
-
-        self._ledger.write_soon(write)
+    def _write(self, connection: sqlite3.Connection, lines: list[str]) -> None:
+        connection.execute(_PUT, (f"[{','.join(lines)}]",))
+        self._put += len(lines)
+        if self._put >= self._tidy:
+            self._put = 0
+            connection.execute(_FORGET, (self._keep,))
 
     async def keeping(
         self, source: AsyncGenerator[AIMessageChunk, None]

@@ -36,7 +36,6 @@ from .rendering import is_built_in
 from .replay import counted_too, taken_down
 from .run import Run, admitted
 
-
 _LONG = 20_000
 """Letters of a request from which on it is screened in a thread."""
 

@@ -4,8 +4,9 @@ import importlib
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from nearfar.errors import ConfigurationError
 
@@ -14,7 +15,6 @@ from .folding import folded, unspaced
 from .national_ids import national_ids
 from .numbers import addresses, cards, ibans, numeric, phones
 from .words import Names, mails, secrets
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nearfar.settings import PrivacySettings

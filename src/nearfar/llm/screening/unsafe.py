@@ -7,10 +7,9 @@ historian's question may not.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-
+from typing import TYPE_CHECKING
 
 from .folding import folded
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nearfar.settings import ContentSettings
