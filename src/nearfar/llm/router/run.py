@@ -128,11 +128,12 @@ class Run:
                     and self._may_read_on(place.candidate),
                 )
                 self.receipt.continued |= bool(self.sent.text)
-                async with aclosing(attempt.chunks(messages)) as chunks:
-                    async for chunk in chunks:
-                        tab.hear(chunk)
-                        for out in self.sent.take(chunk):
-                            yield out
+                async with aclosing(attempt.arrivals(messages)) as arrivals:
+                    async for arrived in arrivals:
+                        for chunk in arrived:
+                            tab.hear(chunk)
+                            for out in self.sent.take(chunk):
+                                yield out
                 for chunk in self.sent.finish():
                     yield chunk
             except Disagreement:
