@@ -1,29 +1,26 @@
 """Requests to an OpenAI-shaped server: one pool of connections for each event loop."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import aiohttp
 import orjson
 
 from nearfar.errors import BrokenReplyError
 from nearfar.llm.faults import Origin
+from nearfar.llm.per_loop import PerLoop
 
 from .proxies import proxy_for
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-_Keeper = AsyncGenerator[aiohttp.ClientSession, None]
 
 
 @dataclass(frozen=True)
 class _Pool:
     """A loop's kept connections, and the proxy to each address as the environment first said."""
 
-    keeper: _Keeper
     session: aiohttp.ClientSession
     proxies: dict[str, str | None] = field(default_factory=dict)
 
@@ -33,28 +30,12 @@ class _Pool:
         return self.proxies[url]
 
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
-
-
-async def _keeper() -> _Keeper:
-    """Holds a session open; a loop that shuts down closes its async generators, and so the session."""
+async def _made() -> _Pool:
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60)
-    session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
-    try:
-        yield session
-    finally:
-        await session.close()
+    return _Pool(aiohttp.ClientSession(connector=connector, auto_decompress=True))
 
 
-async def _pool() -> _Pool:
-    """The running loop's, made at its first use."""
-    loop = asyncio.get_running_loop()
-    found = _pools.get(loop)
-    if found is None or found.session.closed:
-        keeper = _keeper()
-        found = _Pool(keeper, await anext(keeper))
-        _pools[loop] = found
-    return found
+_pools = PerLoop(_made, lambda pool: pool.session.close())
 
 
 @dataclass(frozen=True)
@@ -121,7 +102,7 @@ class Endpoint:
 
     async def _send(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
         """The response to a request, once its status is a good one."""
-        pool = await _pool()
+        pool = await _pools.get()
         limits = aiohttp.ClientTimeout(
             total=None, sock_connect=self.connect_s, sock_read=self.read_s
         )

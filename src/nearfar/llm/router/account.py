@@ -84,10 +84,12 @@ class Account:
 
     def abandon(self, tab: "Tab", attempt: Attempt) -> None:
         """The caller went away: the prompt, and what was produced until then, are paid for."""
-        if tab.held is None:
-            return
         usage, estimated = self._usage(tab, attempt, whole=False)
-        tab.held.settle_soon(usage, outcome="abandoned", estimated=estimated)
+        if tab.held is None:
+            cost = tab.cost(usage)
+        else:
+            cost = tab.held.settle_soon(usage, outcome="abandoned", estimated=estimated)
+        self._receipt.paid(cost, tab.price.source if tab.price else None)
 
     def _usage(self, tab: "Tab", attempt: Attempt, *, whole: bool) -> tuple[UsageMetadata, bool]:
         """What the provider says; of a reply that did not end, at least what was seen of it."""

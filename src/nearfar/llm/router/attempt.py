@@ -59,8 +59,7 @@ class Attempt:
         """Content chunks as they come, without usage and metadata; raises a NearfarError for every fault."""
         source: AsyncIterator[Arrived] | None = None
         try:
-            await self._prepare()
-            source = self._source(list(messages))
+            source = self._source(await self._prepare(), list(messages))
             while True:
                 try:
                     arrived = await in_time(anext(source), self._until)
@@ -89,19 +88,26 @@ class Attempt:
             return [] if chunk is None else [chunk]
         return [chunk for message in arrived if (chunk := self.reply.content(message))]
 
-    async def _prepare(self) -> None:
-        """Imports and the loading of a model count against the deadline, not as the upstream's silence."""
+    async def _prepare(self) -> BaseChatModel:
+        """The model that does the work; imports and loading count against the deadline, not as the
+        upstream's silence.
+        """
         model = self.candidate.model
+        # Asked of the class: pydantic's own way of saying that an instance lacks a name is slow.
         prepare = getattr(type(model), "aprepare", None)
         if prepare is not None:
             async with asyncio.timeout_at(self.limits.deadline):
-                await prepare(model)
+                model = await prepare(model) or model
         self._asked = time.monotonic()
+        return model
 
-    def _source(self, messages: list[BaseMessage]) -> AsyncIterator[Arrived]:
+    def _source(
+        self, prepared: BaseChatModel, messages: list[BaseMessage]
+    ) -> AsyncIterator[Arrived]:
         model, options = self._bound()
+        if model is self.candidate.model:
+            model = prepared
         stop = options.pop("stop", None)
-        # Asked of the class: pydantic's own way of saying that an instance lacks a name is slow.
         own = getattr(type(model), "arrivals", None)
         if own is not None:
             arrivals: AsyncIterator[Arrived] = own(

@@ -2,15 +2,12 @@
 
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from langchain_core.messages import AIMessageChunk
 
-from nearfar.errors import NearfarError
 from nearfar.llm.money import Ledger
 
 if TYPE_CHECKING:
@@ -35,7 +32,10 @@ class Kept:
 
 
 class Receipts:
-    """Keeps the newest ``keep`` receipts (and up to a tenth, or 100, more), written by the ledger's thread; callers do not wait for it."""
+    """Keeps the newest ``keep`` receipts (and up to a tenth, or 100, more).
+
+    The ledger's thread writes them; callers do not wait for it.
+    """
 
     def __init__(self, ledger: Ledger, keep: int = 10_000) -> None:
         self._ledger = ledger
@@ -50,7 +50,7 @@ class Receipts:
         return cls(Ledger.open(settings), keep) if keep else None
 
     def put(self, receipt: Mapping[str, Any]) -> None:
-        """Keep a receipt soon; the oldest beyond the limit go."""
+        """Keep a receipt soon, in place of an earlier one of its id; the oldest beyond the limit go."""
         # Made into text now: the caller may change it, and other processes wait while it is written.
         text = orjson.dumps(receipt, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         self._ledger.write_soon(self._write, f"[{time.time()},{text}]")
@@ -61,27 +61,6 @@ class Receipts:
         if self._put >= self._tidy:
             self._put = 0
             connection.execute(_FORGET, (self._keep,))
-
-    async def keeping(
-        self, source: AsyncGenerator[AIMessageChunk, None]
-    ) -> AsyncGenerator[AIMessageChunk, None]:
-        """The same chunks; the receipt of the last one, or of the error, is kept."""
-        with self.of_error():
-            async with aclosing(source):
-                async for chunk in source:
-                    if chunk.chunk_position == "last" and "nearfar" in chunk.response_metadata:
-                        self.put(chunk.response_metadata["nearfar"])
-                    yield chunk
-
-    @contextmanager
-    def of_error(self) -> Iterator[None]:
-        """Keep the receipt of an error that leaves the block."""
-        try:
-            yield
-        except NearfarError as error:
-            if "receipt" in error.data:
-                self.put(error.data["receipt"])
-            raise
 
     def latest(self, limit: int = 20, *, router: str | None = None) -> list[Kept]:
         """The newest first; of one router, or of all."""
