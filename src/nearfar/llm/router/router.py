@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -12,7 +12,6 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -36,6 +35,9 @@ from .rendering import is_built_in
 from .replay import counted_too, taken_down
 from .run import Run, admitted
 from .unheard import named, unheard
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool  # a large module
 
 _LONG = 20_000
 """Letters of a request from which on it is screened in a thread."""
@@ -97,7 +99,7 @@ class Router(AsyncFirstChatModel):
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool]",
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
         **kwargs: Any,
