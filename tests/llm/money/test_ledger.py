@@ -306,7 +306,9 @@ def test_other_tables_of_the_same_file_have_their_own_versions(ledger: Ledger) -
     ledger.standing(TEN, "total")
     with sqlite3.connect(ledger.path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (0,)
-        assert connection.execute("SELECT * FROM schema_parts").fetchall() == [("ledger", len(MIGRATIONS))]
+        assert connection.execute("SELECT * FROM schema_parts").fetchall() == [
+            ("ledger", len(MIGRATIONS))
+        ]
     connection.close()
 
 

@@ -38,7 +38,6 @@ from .verdicts import Rule, Verdict, rule_for
 if TYPE_CHECKING:
     from .options import RouterOptions
 
-MONEY_WAIT_S = 0.1
 Keep = Callable[[dict[str, Any]], None]
 """Stores a receipt."""
 
@@ -217,7 +216,7 @@ class Run:
         self.receipt.passed_over(place.candidate, refused.reason)
         near_goes_on = self._account.only_near
         if refused.kind == "busy":
-            later = asyncio.get_running_loop().time() + self._rng.uniform(0.01, MONEY_WAIT_S)
+            later = asyncio.get_running_loop().time() + self._account.wait_s(self._rng)
             for other in self._places:
                 if other is place or (other.candidate.local and not near_goes_on):
                     other.ready_at = max(other.ready_at, later)
