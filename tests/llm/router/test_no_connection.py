@@ -77,7 +77,9 @@ async def test_a_certificate_that_nobody_trusts_moves_on(
     assert attempt["fault"] == "tls"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="how a full backlog behaves is the system's own")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="how a full backlog behaves is the system's own"
+)
 @pytest.mark.parametrize(("kind", "way"), KINDS)
 async def test_a_server_that_does_not_accept_in_time_moves_on(kind: Kind, way: Way) -> None:
     with full_backlog() as port:
