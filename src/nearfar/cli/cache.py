@@ -37,7 +37,8 @@ def show_stats(*, as_json: JsonOption = False) -> None:
         return
     lines = [("CACHE", "KIND", *(name.upper() for name in _NUMBERS), "HIT RATE")]
     for row, kind in rows:
-        numbers = [str(getattr(row, name)) for name in _NUMBERS]
+        known_numbers = (getattr(row, name) for name in _NUMBERS)
+        numbers = ["-" if number is None else str(number) for number in known_numbers]
         lines.append((row.name, kind or "-", *numbers, f"{row.hit_rate:.1%}"))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for cells in lines:

@@ -24,7 +24,10 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Provider:
-    """How one provider's own LangChain class is made, with its retries off."""
+    """How one provider's own LangChain class is made, with its retries off and an HTTP client of its own.
+
+    The classes of OpenAI and Anthropic would share one for all event loops, and it works in one only.
+    """
 
     package: str
     extra: str | None
@@ -37,6 +40,7 @@ class Provider:
 
 def _openai(settings: ModelSettings, key: SecretStr | None) -> BaseChatModel:
     from langchain_openai import ChatOpenAI
+    from openai import DefaultAsyncHttpxClient
 
     return ChatOpenAI(
         model=settings.model,
@@ -44,17 +48,22 @@ def _openai(settings: ModelSettings, key: SecretStr | None) -> BaseChatModel:
         api_key=key or SecretStr("none"),
         max_retries=0,
         timeout=TIMEOUT_S,
+        http_async_client=DefaultAsyncHttpxClient(timeout=TIMEOUT_S),
         stream_usage=True,
     )
 
 
 def _anthropic(settings: ModelSettings, key: SecretStr | None) -> BaseChatModel:
+    from anthropic import DefaultAsyncHttpxClient
     from langchain_anthropic import ChatAnthropic
 
     address = {"base_url": settings.base_url} if settings.base_url else {}
-    return ChatAnthropic(
+    made = ChatAnthropic(
         model=settings.model, api_key=key, max_retries=0, timeout=TIMEOUT_S, **address
     )
+    own = made._async_client.copy(http_client=DefaultAsyncHttpxClient(timeout=TIMEOUT_S))  # noqa: SLF001
+    made.__dict__["_async_client"] = own  # where the class keeps the one that it makes at first use
+    return made
 
 
 def _google(settings: ModelSettings, key: SecretStr | None) -> BaseChatModel:

@@ -3,7 +3,7 @@
 ``FarChatModel`` wraps ChatAnthropic, ChatOpenAI, ChatGoogleGenerativeAI, ChatOllama or any other. What
 it adds is the same for all: typed errors, a cut stream is an error and never an answer, usage and
 metadata on one last chunk in the same words. The providers' classes keep their connections in pools
-that belong to one event loop, so they all run on the loop of ``portal``, whoever calls.
+that belong to one event loop, so each loop gets a model of its own.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from .async_first import AsyncFirstChatModel
 from .faults import Origin
-from .portal import portal
+from .per_loop import PerLoop
 from .reply import ReplyReader, as_chunk, joined
 
 
@@ -36,11 +36,18 @@ class FarChatModel(AsyncFirstChatModel):
     api_key: SecretStr | None = Field(default=None, exclude=True, repr=False)
     """Kept out of error messages."""
     build: Callable[[], BaseChatModel] = Field(exclude=True, repr=False)
-    """Makes the provider's model with its retries off; called at the first use."""
+    """Makes the provider's model with its retries off and an HTTP client of its own."""
     pool: Callable[[Any], Any] = Field(exclude=True, repr=False)
-    """The HTTP client of the provider's model, which keeps connections open; closed with the program."""
-    _made: BaseChatModel | None = PrivateAttr(default=None)
+    """That client, which keeps connections open; closed with its event loop."""
+    _face: BaseChatModel | None = PrivateAttr(default=None)
+    """Tells what the provider's class knows without asking anybody."""
     _lock: Any = PrivateAttr(default_factory=threading.Lock)
+    _models: PerLoop[BaseChatModel] = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """After LangChain's own."""
+        super().model_post_init(context)
+        self._models = PerLoop(self._for_loop, lambda made: self.pool(made).aclose())
 
     @property
     def _llm_type(self) -> str:
@@ -77,21 +84,10 @@ class FarChatModel(AsyncFirstChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
         **kwargs: Any,
     ) -> ChatResult:
-        return await portal.acall(self._ask(messages, stop, kwargs))
-
-    def _chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
-    ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        return portal.aiterate(self._listen(messages, stop, options))
-
-    # ------------------------------------------------------------------ on the portal's loop
-
-    async def _ask(
-        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
-    ) -> ChatResult:
         reply = ReplyReader(self._origin)
         try:
-            result = await (await self._ready())._agenerate(messages, stop=stop, **options)  # noqa: SLF001
+            model = await self._models.get()
+            result = await model._agenerate(messages, stop=stop, **kwargs)  # noqa: SLF001
         except Exception as error:
             raise self._origin.from_exception(error, begun=False) from error
         first = result.generations[0]
@@ -102,11 +98,11 @@ class FarChatModel(AsyncFirstChatModel):
         message = joined([part for part in (content, reply.last()) if part is not None])
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    async def _listen(
+    async def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
         reply = ReplyReader(self._origin)
-        source = (await self._ready())._astream(messages, stop=stop, **options)  # noqa: SLF001
+        source = (await self._models.get())._astream(messages, stop=stop, **options)  # noqa: SLF001
         try:
             async for generation in source:
                 message = reply.take(generation)
@@ -124,18 +120,17 @@ class FarChatModel(AsyncFirstChatModel):
         secret = self.api_key.get_secret_value() if self.api_key else ""
         return Origin(self.provider, self.model_name, secret)
 
-    async def aprepare(self) -> None:
-        """Make the provider's model; importing its package takes a second, and is not done on a loop."""
-        await self._ready()
+    async def aprepare(self) -> BaseChatModel:
+        """The provider's model, for a caller who reads replies by our rules; importing its package
+        takes a second, and is not done on a loop.
+        """
+        return await self._models.get()
 
-    async def _ready(self) -> BaseChatModel:
-        made = self._made
-        return made if made is not None else await asyncio.to_thread(self._inner)
+    async def _for_loop(self) -> BaseChatModel:
+        return await asyncio.to_thread(self.build)
 
     def _inner(self) -> BaseChatModel:
         with self._lock:
-            if self._made is None:
-                made = self.build()
-                portal.at_close(self.pool(made).aclose)
-                self._made = made
-            return self._made
+            if self._face is None:
+                self._face = self.build()
+            return self._face

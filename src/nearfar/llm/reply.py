@@ -5,7 +5,7 @@ up to nonsense (strings are concatenated). Here they are collected, to stand on 
 """
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, UsageMetadata
 from langchain_core.messages.ai import add_usage
@@ -34,6 +34,22 @@ _WORDS = {
 """What providers call the reasons for ending, in OpenAI's words."""
 
 
+class Ending(NamedTuple):
+    """What a reply says when it is whole."""
+
+    usage: UsageMetadata | None
+    metadata: dict[str, Any]
+
+    def chunk(self) -> AIMessageChunk:
+        """The one chunk that carries it, for LangChain."""
+        return AIMessageChunk(
+            content="",
+            usage_metadata=self.usage,
+            response_metadata=self.metadata,
+            chunk_position="last",
+        )
+
+
 class ReplyReader:
     """Collects what a stream says beside its content."""
 
@@ -46,11 +62,19 @@ class ReplyReader:
         self.called = False
         """A tool call has come."""
 
+    def note(self, ending: Ending) -> None:
+        """The end has come."""
+        self.metadata.update(ending.metadata)
+        self.usage = ending.usage
+
     def take(self, generation: ChatGenerationChunk) -> AIMessageChunk | None:
         """The content of a chunk, without usage and metadata; None where it has none."""
-        chunk = as_chunk(generation.message)
         if generation.generation_info:
             self.metadata.update(generation.generation_info)
+        return self.content(as_chunk(generation.message))
+
+    def content(self, chunk: AIMessageChunk) -> AIMessageChunk | None:
+        """As ``take``, of a message."""
         if chunk.response_metadata:
             self.metadata.update(chunk.response_metadata)
         if chunk.usage_metadata:
@@ -101,12 +125,7 @@ class ReplyReader:
             "provider": self.metadata.get("provider") or self.origin.provider,
             **extra,
         }
-        return AIMessageChunk(
-            content="",
-            usage_metadata=self.usage,
-            response_metadata=metadata,
-            chunk_position="last",
-        )
+        return Ending(self.usage, metadata).chunk()
 
     def _said(self) -> str | None:
         return next((str(v) for k in _FINISH_KEYS if (v := self.metadata.get(k))), None)
@@ -137,12 +156,10 @@ def as_chunk(message: BaseMessage) -> AIMessageChunk:
 def joined(chunks: list[AIMessageChunk]) -> AIMessage:
     """One message of all chunks; calls whose arguments are not JSON are invalid, as LangChain has it."""
     first, last = chunks[0], chunks[-1]
-    more = last.content or last.additional_kwargs or last.tool_call_chunks
-    only_text = not (first.tool_call_chunks or first.response_metadata)
-    if len(chunks) == 2 and type(first.content) is str and only_text and not more:
+    if len(chunks) == 2 and _is_text_alone(first) and not (last.content or last.tool_call_chunks):
         return AIMessage(
             content=first.content,
-            additional_kwargs=first.additional_kwargs,
+            additional_kwargs=last.additional_kwargs,
             usage_metadata=last.usage_metadata,
             response_metadata=last.response_metadata,
         )
@@ -154,4 +171,10 @@ def joined(chunks: list[AIMessageChunk]) -> AIMessage:
         invalid_tool_calls=whole.invalid_tool_calls,
         usage_metadata=whole.usage_metadata,
         response_metadata=whole.response_metadata,
+    )
+
+
+def _is_text_alone(chunk: AIMessageChunk) -> bool:
+    return isinstance(chunk.content, str) and not (
+        chunk.tool_call_chunks or chunk.response_metadata or chunk.additional_kwargs
     )

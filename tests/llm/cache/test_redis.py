@@ -115,6 +115,7 @@ class TestEntries:
         found = second.stats()
         assert (found.entries, found.stored, found.hits, found.misses) == (1, 1, 1, 1)
         assert found.bytes > 0
+        assert found.evicted is None  # the server makes space by itself, and tells nobody
 
     def test_what_is_not_ours_is_not_an_answer(self, empty: ResponseCache) -> None:
         store(empty, asked(), "it")

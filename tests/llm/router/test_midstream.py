@@ -153,7 +153,7 @@ async def test_other_faults_in_mid_answer_are_mended_alike(way: Any) -> None:
     fault = Fault(way, after=3, seconds=5, reply=ANSWER)
     with FaultServer(default=fault) as first, FaultServer(default=going_on) as second:
         router = over(first, second)
-        router.options = RouterOptions(stall_s=0.7)
+        router.options = RouterOptions(stall_s=1.5)
         chunks = [chunk async for chunk in router.astream("x")]
     assert merged(chunks).text == TEXT
     assert merged(chunks).response_metadata["nearfar"]["continued"] is True

@@ -17,7 +17,7 @@ Kind = Literal["lean", "openai", "anthropic", "google", "ollama"]
 Way = Literal["invoke", "stream", "ainvoke", "astream"]
 
 PATIENT = RouterOptions(first_token_s=5, stall_s=5, deadline_s=20)
-IMPATIENT = RouterOptions(first_token_s=1.2, stall_s=1.2, deadline_s=20)
+IMPATIENT = RouterOptions(first_token_s=2, stall_s=2, deadline_s=20)
 
 
 def model_on(server: FaultServer, kind: Kind, name: str) -> BaseChatModel:

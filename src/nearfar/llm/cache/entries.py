@@ -67,7 +67,10 @@ class NewEntry:
 
 @dataclass(frozen=True)
 class CacheStats:
-    """What a cache holds and has done since its file was made."""
+    """What a cache holds and has done since its file was made.
+
+    ``evicted`` is None where a server makes space by its own rules and tells nobody.
+    """
 
     name: str
     entries: int = 0
@@ -75,7 +78,7 @@ class CacheStats:
     hits: int = 0
     misses: int = 0
     stored: int = 0
-    evicted: int = 0
+    evicted: int | None = 0
 
     @property
     def hit_rate(self) -> float:

@@ -120,7 +120,7 @@ class RedisStore:
             sizes = [len(text) for _, texts in self._all(redis) for text in texts if text]
             found: Any = redis.hgetall(self._counts)
             counts = {k.decode(): int(v) for k, v in found.items()}
-            return CacheStats(self.name, len(sizes), sum(sizes), **counts)
+            return CacheStats(self.name, len(sizes), sum(sizes), **counts, evicted=None)
 
         return self._ask(work)
 

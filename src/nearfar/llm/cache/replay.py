@@ -28,16 +28,20 @@ async def remembered(
     asked: Asked,
     ask: Ask,
     receipt: Callable[[str], dict[str, Any]],
+    *,
+    keep: Callable[[dict[str, Any]], None],
     caching: Caching = "use",
 ) -> AsyncGenerator[AIMessageChunk, None]:
     """The stored answer, or the one that ``ask`` gives, which is then stored if it is whole.
 
-    ``receipt`` makes that of a hit, from the name of the candidate that answered once. A cache that
-    cannot be used never fails a request.
+    ``receipt`` makes that of a hit, from the name of the candidate that answered once; ``keep`` stores
+    receipts. A cache that cannot be used never fails a request.
     """
     found, why = await _look(cache, asked, caching)
     if found is not None and found.hit is not None:
         for chunk in replayed(found.hit, receipt(found.hit.candidate)):
+            if chunk.chunk_position == "last":
+                keep(chunk.response_metadata["nearfar"])
             yield chunk
         return
     chunks: list[AIMessageChunk] = []
@@ -46,8 +50,9 @@ async def remembered(
             chunks.append(chunk)
             if chunk.chunk_position == "last" and "nearfar" in chunk.response_metadata:
                 if found is not None:
-                    why = await _keep(cache, found, joined(chunks))
+                    why = await _store(cache, found, joined(chunks))
                 chunk.response_metadata["nearfar"]["cache"] = _missed(cache, why)
+                keep(chunk.response_metadata["nearfar"])
             yield chunk
 
 
@@ -111,7 +116,7 @@ def _kept_out(cache: ResponseCache, asked: Asked, caching: Caching) -> str | Non
     return None
 
 
-async def _keep(cache: ResponseCache, found: Found, message: AIMessage) -> str | None:
+async def _store(cache: ResponseCache, found: Found, message: AIMessage) -> str | None:
     """Store a whole answer; else the reason why it was not stored."""
     receipt = message.response_metadata["nearfar"]
     reason = _not_whole(message, receipt)

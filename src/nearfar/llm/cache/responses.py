@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.caches import BaseCache
-from langchain_core.embeddings import Embeddings
 from langchain_core.outputs import ChatGeneration, Generation
 
 from nearfar.errors import ModelError, StorageError
@@ -20,6 +19,7 @@ from .file_store import FileStore
 from .keys import Asked, Key, Uncacheable, key_of, key_of_prompt, word_digests
 
 if TYPE_CHECKING:
+    from langchain_core.embeddings import Embeddings
     from numpy import float32
     from numpy.typing import NDArray
 
@@ -72,7 +72,7 @@ class ResponseCache(BaseCache):
         name: str = "default",
         options: "CacheSettings | None" = None,
         *,
-        embeddings: Embeddings | None = None,
+        embeddings: "Embeddings | None" = None,
         tenant: str | None = None,
         path: Path | None = None,
         clock: Callable[[], float] = time.time,

@@ -2,20 +2,24 @@
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from operator import add
 from typing import Literal
+
+import orjson
 
 from .amounts import to_nano
 
 Outcome = Literal["answered", "abandoned", "broken", "lost"]
 """Answered; left by the caller before its end; failed when a part had come; unknown, its process died."""
 
-_INSERT = """INSERT INTO ledger_entries
-    (at, day, run_id, model, provider, outcome, input_tokens, output_tokens, cost_nano,
-     price_source, estimated, budget, period, reservation)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_COLUMNS = """at, day, run_id, model, provider, outcome, input_tokens, output_tokens, cost_nano,
+    price_source, estimated, budget, period, reservation"""
+_FIELDS = ", ".join(f"json_extract(value, '$[{n}]')" for n in range(_COLUMNS.count(",") + 1))
+_INSERT = f"INSERT INTO ledger_entries ({_COLUMNS}) SELECT {_FIELDS} FROM json_each(?)"  # noqa: S608  (no values in it)
 
 _TALLY = """INSERT INTO ledger_days VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
@@ -50,36 +54,27 @@ class Entry:
 
 def insert(
     connection: sqlite3.Connection,
-    entry: Entry,
+    entries: Sequence[Entry],
     budget: str | None = None,
     period: str | None = None,
     reservation: int | None = None,
 ) -> None:
-    """Write a line; inside a transaction of the caller's."""
-    day = datetime.fromtimestamp(entry.at, UTC).date().isoformat()
-    cost = entry.cost_nano
-    values = (
-        entry.at,
-        day,
-        entry.run_id,
-        entry.model,
-        entry.provider,
-        entry.outcome,
-        entry.input_tokens,
-        entry.output_tokens,
-        cost,
-        entry.price_source,
-        int(entry.estimated),
-        budget,
-        period,
-        reservation,
-    )
-    connection.execute(_INSERT, values)
-    tokens = (entry.input_tokens, entry.output_tokens)
-    asked = entry.outcome in ("answered", "abandoned")
-    connection.execute(
-        _TALLY, (day, entry.model, int(asked), *tokens, cost or 0, int(cost is None))
-    )
+    """Write lines; inside a transaction of the caller's."""
+    rows = []
+    days: dict[tuple[str, str], list[int]] = {}
+    for e in entries:
+        day, cost = datetime.fromtimestamp(e.at, UTC).date().isoformat(), e.cost_nano
+        tokens = (e.input_tokens, e.output_tokens)
+        about = (e.at, day, e.run_id, e.model, e.provider, e.outcome, *tokens)
+        rows.append((*about, cost, e.price_source, int(e.estimated), budget, period, reservation))
+        asked = e.outcome in ("answered", "abandoned")
+        line = (int(asked), *tokens, cost or 0, int(cost is None))
+        sums = days.get((day, e.model))
+        days[day, e.model] = [*line] if sums is None else [*map(add, sums, line)]
+    # One statement for all lines: each takes the interpreter from other threads, and gives it back.
+    connection.execute(_INSERT, (orjson.dumps(rows).decode(),))
+    for (day, model), sums in days.items():
+        connection.execute(_TALLY, (day, model, *sums))
 
 
 def take_lost(connection: sqlite3.Connection, reservation: int) -> int:

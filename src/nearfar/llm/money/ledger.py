@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from nearfar.storage import database_path
 
@@ -23,7 +23,7 @@ from .book import Book, Busy
 from .budgets import Alert, Budget
 from .entries import Entry, insert, take_lost
 from .process import Holder, this_process
-from .writer import Writer
+from .writer import Write, Writer
 
 if TYPE_CHECKING:
     from nearfar.settings import Settings
@@ -149,12 +149,14 @@ class Ledger:
     # ------------------------------------------------------------------ without a budget
 
     def record(self, entry: Entry) -> None:
-        """Write a line soon; at the latest when the program ends."""
-        self._writer.put(lambda connection: insert(connection, entry))
+        """Write a line soon: after a tenth of a second, or when the program ends."""
+        self._writer.put(insert, entry)
 
-    def write_soon(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        """As ``record``, for other tables of the ledger's schema; ``work`` runs in a transaction."""
-        self._writer.put(work)
+    def write_soon(self, write: Write, line: object) -> None:
+        """As ``record``, for other tables of the ledger's schema; ``write`` gets lines that came
+        together as one list, in a transaction.
+        """
+        self._writer.put(write, line)
 
     def flush(self) -> None:
         """Wait until all that was recorded is in the file."""
@@ -248,7 +250,7 @@ class Ledger:
         try:
             return self._book.write_now(work)
         except Busy:
-            self._writer.put(work)
+            self._writer.put(_each, work)
             return None
 
     def _sums(self, budget: str, period: str) -> tuple[int, int, int, float]:
@@ -295,6 +297,12 @@ class Ledger:
         return work
 
 
+def _each(connection: sqlite3.Connection, works: list[Callable[[sqlite3.Connection], Any]]) -> None:
+    """Changes that had to wait for another process."""
+    for work in works:
+        work(connection)
+
+
 def _fit(
     budget: Budget, claim: Claim, period: str, sums: tuple[int, int, int, float]
 ) -> int | Refusal:
@@ -321,7 +329,7 @@ def _settle(connection: sqlite3.Connection, reservation: Reservation, entry: Ent
     """Inside a transaction: the reservation goes, the entry comes, the sums follow."""
     budget, period, number = reservation.budget, reservation.period, reservation.id
     freed, already = _take_back(connection, number)
-    insert(connection, entry, budget.name, period, number)
+    insert(connection, [entry], budget.name, period, number)
     cost = entry.cost_nano or 0
     connection.execute(_ADD, (budget.name, period, cost - already, -freed))
     return _alerts(connection, budget, period)
@@ -358,7 +366,7 @@ def _lose(connection: sqlite3.Connection, held: _Held, now: float) -> int:
         estimated=True,
         at=now,
     )
-    insert(connection, entry, held.budget, held.period, held.id)
+    insert(connection, [entry], held.budget, held.period, held.id)
     connection.execute(_ADD, (held.budget, held.period, held.prompt_nano, -freed))
     return 1
 

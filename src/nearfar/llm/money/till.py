@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib import import_module
+from random import Random
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakSet
 
 from langchain_core.messages import UsageMetadata
 
@@ -33,6 +35,11 @@ _log = logging.getLogger(__name__)
 
 LEAST_OUTPUT_TOKENS = 16
 """A reply is not cut shorter than this for want of money; the call is refused instead."""
+
+MONEY_WAIT_S = 0.1
+"""How long one alone waits at most before it asks a busy budget again."""
+MONEY_TURN_S = 0.02
+"""The same for each of many."""
 
 OnAlert = Callable[[Alert], object]
 
@@ -74,6 +81,7 @@ class Till:
         self.ledger = ledger
         self.budget = budget
         self._on_alert = on_alert
+        self._waiting: WeakSet[object] = WeakSet()
 
     @classmethod
     def open(cls, settings: "Settings", budget: str | None = None) -> "Till":
@@ -107,6 +115,19 @@ class Till:
         if call.max_output_tokens is None:
             limit = _affordable(claim, found, longest)
         return Held(self, call, found, limit)
+
+    def wait_s(self, who: object, rng: Random) -> float:
+        """Seconds after which ``who`` should ask a busy budget again, until ``waits_no_longer``.
+
+        The more wait the longer, so that together those of a till ask less than 80 times a second: fifty
+        who each asked that often would leave no time for the calls that they wait for.
+        """
+        self._waiting.add(who)
+        return rng.uniform(0.3, 1.0) * max(MONEY_WAIT_S, MONEY_TURN_S * len(self._waiting))
+
+    def waits_no_longer(self, who: object) -> None:
+        """``who`` has its money, or has been refused it."""
+        self._waiting.discard(who)
 
     def tell(self, alerts: list[Alert]) -> None:
         """Log alerts and call the hook; what the hook raises is logged and goes no further."""

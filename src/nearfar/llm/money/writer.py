@@ -2,13 +2,14 @@
 
 import atexit
 import logging
-import queue
 import sqlite3
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from nearfar.errors import NearfarError
 from nearfar.storage import transaction
@@ -17,34 +18,41 @@ from .book import open_ledger
 
 _log = logging.getLogger(__name__)
 
-Job = Callable[[sqlite3.Connection], object]
+Write = Callable[[sqlite3.Connection, list[Any]], object]
+"""Writes lines of one kind, however many there are; best with one statement."""
+LINGER_S = 0.1
+"""How long lines are gathered, and so what a program that is killed may lose of them."""
 _BATCH = 500
-_LINGER_S = 0.05
-"""How long lines are gathered: a thread that wakes for each of them gets in its callers' way."""
 
 
 class Writer:
-    """Takes jobs from any thread and runs them in order, many to a transaction.
+    """Takes lines from any thread and writes them, many to a transaction, those of one kind together.
 
-    A job that cannot be written is logged and lost: a reply is not withheld because the disk is full.
+    The thread takes the interpreter from its callers each time it wakes and with each statement, so it
+    wakes seldom and a kind is one statement; to put a line is to append to a list.
+    A line that cannot be written is logged and lost: a reply is not withheld because the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._jobs: queue.SimpleQueue[Job | threading.Event | None] = queue.SimpleQueue()
+        self._lines: deque[tuple[Write, Any] | threading.Event | None] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._idle = False
+        self._wake = threading.Event()
         self._hurry = threading.Event()
 
-    def put(self, job: Job) -> None:
-        """Have ``job`` run soon; at the end of the program, now."""
+    def put(self, write: Write, line: object) -> None:
+        """Have ``write`` get ``line`` soon, with others; at the end of the program, now."""
         if self._closing:
             with closing(open_ledger(self._path)) as connection:
-                _run(connection, [job])
+                _run(connection, [(write, line)])
             return
-        self._jobs.put(job)
-        if self._thread is None:
+        self._lines.append((write, line))
+        if self._idle:
+            self._wake.set()
+        elif self._thread is None:
             with self._lock:
                 self._start()
 
@@ -53,8 +61,7 @@ class Writer:
         if self._thread is None:
             return True
         done = threading.Event()
-        self._jobs.put(done)
-        self._hurry.set()
+        self._mark(done)
         return done.wait(timeout_s)
 
     def close(self) -> None:
@@ -73,22 +80,27 @@ class Writer:
     def after_fork(self, *, in_child: bool) -> None:
         """What other threads put meanwhile is the parent's to write."""
         if in_child:
-            self._jobs = queue.SimpleQueue()
-        elif not self._jobs.empty():
+            self._lines = deque()
+            self._wake, self._hurry = threading.Event(), threading.Event()
+        elif self._lines:
             self._start()
         self._lock.release()
+
+    def _mark(self, mark: threading.Event | None) -> None:
+        self._lines.append(mark)
+        self._hurry.set()
+        self._wake.set()
 
     def _stop(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
-            self._jobs.put(None)
-            self._hurry.set()
+            self._mark(None)
             thread.join(60)
 
     def _rest(self) -> None:
         """Write what was put while the thread was ending."""
-        if not self._jobs.empty():
-            self._jobs.put(None)
+        if self._lines:
+            self._mark(None)
             self._work()
 
     def _start(self) -> None:
@@ -103,48 +115,59 @@ class Writer:
 
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
+        ended = False
         try:
-            while (batch := self._next()) is not None:
-                work = [item for item in batch if not isinstance(item, threading.Event)]
+            while not ended:
+                self._gather()
+                lines, marks, ended = self._taken()
                 try:
                     connection = connection or open_ledger(self._path)
-                    _run(connection, work)
+                    _run(connection, lines)
                 except NearfarError as error:
                     _log.warning(
                         "the ledger could not be written",
-                        extra={"lost": len(work), "reason": error.message},
+                        extra={"lost": len(lines), "reason": error.message},
                     )
-                for item in batch:
-                    if isinstance(item, threading.Event):
-                        item.set()
+                for mark in marks:
+                    mark.set()
         finally:
             if connection is not None:
                 connection.close()
 
-    def _next(self) -> list[Job | threading.Event] | None:
-        """What waits, at least one; None at the end, when all before it has been given out."""
-        first = self._jobs.get()
-        if first is None:
-            return None
-        if self._jobs.empty() and not isinstance(first, threading.Event):
-            self._hurry.wait(_LINGER_S)
-        self._hurry.clear()
-        batch: list[Job | threading.Event] = [first]
-        while len(batch) < _BATCH:
-            try:
-                item = self._jobs.get_nowait()
-            except queue.Empty:
-                break
+    def _gather(self) -> None:
+        """Wait for a line, and then for others to come."""
+        if not self._lines:
+            self._idle = True
+            if not self._lines:  # one that was put before ``_idle`` was seen wakes nobody
+                self._wake.wait()
+            self._idle = False
+        self._wake.clear()
+        if len(self._lines) < _BATCH:
+            self._hurry.wait(LINGER_S)
+
+    def _taken(self) -> tuple[list[tuple[Write, Any]], list[threading.Event], bool]:
+        """What waits, those who wait for it, and whether this is the end."""
+        lines: list[tuple[Write, Any]] = []
+        marks: list[threading.Event] = []
+        while self._lines and len(lines) < _BATCH:
+            item = self._lines.popleft()
             if item is None:
-                self._jobs.put(None)
-                break
-            batch.append(item)
-        return batch
+                return lines, marks, True
+            if isinstance(item, threading.Event):
+                marks.append(item)
+            else:
+                lines.append(item)
+        if not self._lines:
+            self._hurry.clear()
+        return lines, marks, False
 
 
-def _run(connection: sqlite3.Connection, work: list[Job]) -> None:
-    if not work:
+def _run(connection: sqlite3.Connection, lines: list[tuple[Write, Any]]) -> None:
+    kinds: dict[Write, list[Any]] = {}
+    for write, line in lines:
+        kinds.setdefault(write, []).append(line)
+    if not kinds:
         return
     with transaction(connection):
-        for job in work:
-            job(connection)
+        for write, of_a_kind in kinds.items():
+            write(connection, of_a_kind)

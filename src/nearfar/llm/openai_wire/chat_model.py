@@ -1,6 +1,6 @@
 """The chat model: LangChain's interface over a few hundred bytes of JSON."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from nearfar.errors import BrokenReplyError, ContentFilteredError, UpstreamError
 from nearfar.llm.async_first import AsyncFirstChatModel
 from nearfar.llm.faults import Origin
 from nearfar.llm.local.parameters import unknown
+from nearfar.llm.reply import Ending
 
 from .client import Endpoint
 from .messages import chunk_of, message_of, to_wire, usage_of
@@ -142,35 +143,35 @@ class OpenAIWireChatModel(AsyncFirstChatModel):
     async def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
     ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        async for chunk in self._read(messages, stop, options, gather=False):
-            yield chunk
+        async with aclosing(self.arrivals(messages, stop, options)) as arrivals:
+            async for arrived in arrivals:
+                for message in [arrived.chunk()] if isinstance(arrived, Ending) else arrived:
+                    yield ChatGenerationChunk(message=message)
 
-    def gathered_chunks(
-        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
-    ) -> AsyncGenerator[ChatGenerationChunk, None]:
-        """As a stream, but text that arrived together is one chunk: for a caller who shows nobody the
-        pieces, and would only put them together again.
-        """
-        return self._read(messages, stop, options, gather=True)
-
-    async def _read(
+    async def arrivals(
         self,
         messages: list[BaseMessage],
         stop: list[str] | None,
         options: dict[str, Any],
         *,
-        gather: bool,
-    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+        gather: bool = False,
+    ) -> AsyncGenerator[list[AIMessageChunk] | Ending, None]:
+        """As a stream, but chunks that arrived together come together, and the end is no chunk.
+
+        ``gather``: their text is one chunk, for a caller who shows nobody the pieces, and would only put
+        them together again.
+        """
         body = self._body(messages, stop, options)
         body["stream"] = True
         body.setdefault("stream_options", {"include_usage": True})
         reading = _Reading(self._origin)
-        async with aclosing(self._endpoint().stream(body)) as arrivals:
-            async for events in arrivals:
-                for message in reading.gathered(events) if gather else map(reading.take, events):
-                    if message is not None:
-                        yield ChatGenerationChunk(message=message)
-        yield ChatGenerationChunk(message=self._last(reading))
+        async with aclosing(self._endpoint().stream(body)) as pieces:
+            async for events in pieces:
+                if found := reading.take(events, gather=gather):
+                    yield found
+                if reading.error is not None:
+                    raise reading.error
+        yield self._ending(reading)
 
     # ------------------------------------------------------------------ the request
 
@@ -239,8 +240,8 @@ class OpenAIWireChatModel(AsyncFirstChatModel):
             raise _filtered(self._origin, AIMessageChunk(content=message.content))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
-    def _last(self, reading: "_Reading") -> AIMessageChunk:
-        """The chunk that carries usage and metadata; raises when the answer is not whole."""
+    def _ending(self, reading: "_Reading") -> Ending:
+        """Usage and metadata; raises when the answer is not whole."""
         if reading.finish is None:
             fault = "no_end" if reading.anything else "empty"
             words = (
@@ -249,12 +250,7 @@ class OpenAIWireChatModel(AsyncFirstChatModel):
             raise self._origin.error(BrokenReplyError, words, fault)
         if reading.finish == "content_filter":
             raise _filtered(self._origin, None)
-        return AIMessageChunk(
-            content="",
-            usage_metadata=usage_of(reading.usage),
-            response_metadata=self._metadata(reading.finish, reading.head),
-            chunk_position="last",
-        )
+        return Ending(usage_of(reading.usage), self._metadata(reading.finish, reading.head))
 
 
 class _Reading:
@@ -266,45 +262,37 @@ class _Reading:
         self.finish: str | None = None
         self.usage: dict[str, Any] | None = None
         self.anything = False
+        self.error: UpstreamError | None = None
 
-    def take(self, event: dict[str, Any]) -> AIMessageChunk | None:
-        """Note what an event says; the chunk that it brings, if any."""
-        delta = self._delta(event)
-        message = chunk_of(delta) if delta else None
-        self.anything = self.anything or message is not None
-        return message
+    def take(self, events: Sequence[dict[str, Any]], *, gather: bool) -> list[AIMessageChunk]:
+        """Note what events say; the chunks that they bring, up to an error among them.
 
-    def gathered(self, events: Sequence[dict[str, Any]]) -> Iterator[AIMessageChunk | None]:
-        """As ``take`` of each; text alone is put together."""
-        text: list[str] = []
+        ``gather``: text alone is put together.
+        """
+        found: list[AIMessageChunk] = []
+        text = ""
         for event in events:
-            try:
-                delta = self._delta(event)
-            except UpstreamError:
-                yield self._text(text)
-                raise
+            delta = self._delta(event)
+            if self.error is not None:
+                break
             if not delta:
                 continue
-            if delta.keys() <= _TEXT_ALONE:
-                text.append(delta.get("content") or "")
-                continue
-            yield self._text(text)
-            text = []
-            message = chunk_of(delta)
-            self.anything = self.anything or message is not None
-            yield message
-        yield self._text(text)
-
-    def _text(self, pieces: list[str]) -> AIMessageChunk | None:
-        whole = "".join(pieces)
-        if not whole:
-            return None
-        self.anything = True
-        return AIMessageChunk(content=whole)
+            if gather and delta.keys() <= _TEXT_ALONE:
+                text += delta.get("content") or ""
+            elif (message := chunk_of(delta)) is not None:
+                if text:
+                    found.append(AIMessageChunk(content=text))
+                    text = ""
+                found.append(message)
+        if text:
+            found.append(AIMessageChunk(content=text))
+        self.anything = self.anything or bool(found)
+        return found
 
     def _delta(self, event: dict[str, Any]) -> dict[str, Any] | None:
         if event.get("error"):
-            raise self.origin.from_event(event)
+            self.error = self.origin.from_event(event)
+            return None
         self.head = self.head or event
         self.usage = event.get("usage") or self.usage
         choices = event.get("choices")

@@ -1,30 +1,26 @@
 """Requests to an OpenAI-shaped server: one pool of connections for each event loop."""
 
-import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import aiohttp
 import orjson
 
 from nearfar.errors import BrokenReplyError
 from nearfar.llm.faults import Origin
+from nearfar.llm.per_loop import PerLoop
 
 from .proxies import proxy_for
 
 MAX_ERROR_BYTES = 64 * 1024
 MAX_REPLY_BYTES = 64 * 1024 * 1024
-_Keeper = AsyncGenerator[aiohttp.ClientSession, None]
 
 
 @dataclass(frozen=True)
 class _Pool:
     """A loop's kept connections, and the proxy to each address as the environment first said."""
 
-    keeper: _Keeper
     session: aiohttp.ClientSession
     proxies: dict[str, str | None] = field(default_factory=dict)
 
@@ -34,28 +30,12 @@ class _Pool:
         return self.proxies[url]
 
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, _Pool] = WeakKeyDictionary()
-
-
-async def _keeper() -> _Keeper:
-    """Holds a session open; a loop that shuts down closes its async generators, and so the session."""
+async def _made() -> _Pool:
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=60)
-    session = aiohttp.ClientSession(connector=connector, auto_decompress=True)
-    try:
-        yield session
-    finally:
-        await session.close()
+    return _Pool(aiohttp.ClientSession(connector=connector, auto_decompress=True))
 
 
-async def _pool() -> _Pool:
-    """The running loop's, made at its first use."""
-    loop = asyncio.get_running_loop()
-    found = _pools.get(loop)
-    if found is None or found.session.closed:
-        keeper = _keeper()
-        found = _Pool(keeper, await anext(keeper))
-        _pools[loop] = found
-    return found
+_pools = PerLoop(_made, lambda pool: pool.session.close())
 
 
 @dataclass(frozen=True)
@@ -70,16 +50,18 @@ class Endpoint:
 
     async def post(self, body: dict[str, Any]) -> dict[str, Any]:
         """Send a request and return the parsed reply. Raises an UpstreamError for anything else."""
-        async with self._sent(body) as response:
-            try:
-                data = await response.read()
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise self.origin.from_exception(error, begun=True) from error
-            parsed = _object(data)
-            if parsed is None:
-                fault = "malformed" if data else "empty"
-                raise self.origin.error(BrokenReplyError, "the reply is not JSON", fault)
-            return parsed
+        response = await self._send(body)
+        try:
+            data = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self.origin.from_exception(error, begun=True) from error
+        finally:
+            _let_go(response)
+        parsed = _object(data)
+        if parsed is None:
+            fault = "malformed" if data else "empty"
+            raise self.origin.error(BrokenReplyError, "the reply is not JSON", fault)
+        return parsed
 
     async def stream(self, body: dict[str, Any]) -> AsyncGenerator[list[dict[str, Any]], None]:
         """Send a request and yield the objects of its events, those together that arrived together;
@@ -87,38 +69,40 @@ class Endpoint:
 
         Raises an UpstreamError when the connection breaks or an event is not JSON.
         """
-        async with self._sent(body) as response:
-            reader = _EventReader()
-            try:
-                async for piece in response.content.iter_any():
-                    found: list[dict[str, Any]] = []
-                    for data in reader.feed(piece):
-                        if data == b"[DONE]":
-                            yield found
-                            return
-                        parsed = _object(data)
-                        if parsed is None:
-                            yield found
-                            raise self._not_json()
-                        found.append(parsed)
-                    if found:
+        response = await self._send(body)
+        reader = _EventReader()
+        try:
+            async for piece in response.content.iter_any():
+                found: list[dict[str, Any]] = []
+                for data in reader.feed(piece):
+                    if data == b"[DONE]":
                         yield found
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise self.origin.from_exception(error, begun=True) from error
+                        return
+                    parsed = _object(data)
+                    if parsed is None:
+                        yield found
+                        raise self._not_json()
+                    found.append(parsed)
+                if found:
+                    yield found
             last = reader.end()
             if last not in (b"", b"[DONE]"):
                 parsed = _object(last)
                 if parsed is None:
                     raise self._not_json()
                 yield [parsed]
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self.origin.from_exception(error, begun=True) from error
+        finally:
+            _let_go(response)
 
     def _not_json(self) -> Exception:
         words = "an event of the stream is not JSON"
         return self.origin.error(BrokenReplyError, words, "malformed")
 
-    @contextlib.asynccontextmanager
-    async def _sent(self, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        pool = await _pool()
+    async def _send(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
+        """The response to a request, once its status is a good one."""
+        pool = await _pools.get()
         limits = aiohttp.ClientTimeout(
             total=None, sock_connect=self.connect_s, sock_read=self.read_s
         )
@@ -132,13 +116,12 @@ class Endpoint:
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self.origin.from_exception(error, begun=False) from error
-        try:
-            if response.status >= 300:
+        if response.status >= 300:
+            try:
                 raise await self._refusal(response)
-            yield response
-        finally:
-            # A response read to its end gives its connection back; any other closes it.
-            response.release() if response.content.at_eof() else response.close()
+            finally:
+                _let_go(response)
+        return response
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> Exception:
         try:
@@ -147,6 +130,11 @@ class Endpoint:
             data = b""
         found = _object(data) or {"message": data[:300].decode("utf-8", "replace")}
         return self.origin.from_status(response.status, response.headers, found)
+
+
+def _let_go(response: aiohttp.ClientResponse) -> None:
+    """A response read to its end gives its connection back; any other closes it."""
+    response.release() if response.content.at_eof() else response.close()
 
 
 class _EventReader:

@@ -6,6 +6,7 @@ import uuid
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from random import Random
 
 from langchain_core.messages import AIMessageChunk, UsageMetadata
 
@@ -48,6 +49,10 @@ class Account:
         budget = self._till.budget if self._till else None
         return budget is not None and budget.on_exhausted == "local"
 
+    def wait_s(self, rng: Random) -> float:
+        """Seconds after which to ask again for money that others hold."""
+        return 0.0 if self._till is None else self._till.wait_s(self, rng)
+
     async def hold(self, candidate: Candidate) -> "Tab":
         """What one attempt may cost is reserved. Raises Refused."""
         if self._till is None:
@@ -65,7 +70,10 @@ class Account:
         except Refused as refused:
             if self.refusal is None or refused.kind != "unpriced":
                 self.refusal = refused.error
+            if refused.kind != "busy":
+                self._till.waits_no_longer(self)
             raise
+        self._till.waits_no_longer(self)
         return Tab(_limited(self._request, candidate, held.max_tokens), candidate, call.price, held)
 
     async def pay(self, tab: "Tab", attempt: Attempt, outcome: Outcome) -> None:
@@ -84,10 +92,12 @@ class Account:
 
     def abandon(self, tab: "Tab", attempt: Attempt) -> None:
         """The caller went away: the prompt, and what was produced until then, are paid for."""
-        if tab.held is None:
-            return
         usage, estimated = self._usage(tab, attempt, whole=False)
-        tab.held.settle_soon(usage, outcome="abandoned", estimated=estimated)
+        if tab.held is None:
+            cost = tab.cost(usage)
+        else:
+            cost = tab.held.settle_soon(usage, outcome="abandoned", estimated=estimated)
+        self._receipt.paid(cost, tab.price.source if tab.price else None)
 
     def _usage(self, tab: "Tab", attempt: Attempt, *, whole: bool) -> tuple[UsageMetadata, bool]:
         """What the provider says; of a reply that did not end, at least what was seen of it."""

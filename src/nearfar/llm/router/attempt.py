@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,15 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableBinding
 
 from nearfar.errors import UpstreamTimeoutError
-from nearfar.llm.reply import ReplyReader, as_chunk
+from nearfar.llm.reply import Ending, ReplyReader, as_chunk
 
 from .candidate import Candidate
 from .gates import Request
+from .patience import in_time
 from .rendering import known_tools, tool_name
+
+Arrived = ChatGenerationChunk | list[AIMessageChunk] | Ending
+"""What models give: LangChain's chunks one by one, or chunks that came together, and the end."""
 
 
 @dataclass(frozen=True)
@@ -50,58 +53,70 @@ class Attempt:
         self.started = time.monotonic()
         self._asked = self.started
 
-    async def chunks(self, messages: Sequence[BaseMessage]) -> AsyncGenerator[AIMessageChunk, None]:
-        """Content chunks, without usage and metadata; raises a NearfarError for every fault."""
-        source = self._source(list(messages))
+    async def arrivals(
+        self, messages: Sequence[BaseMessage]
+    ) -> AsyncGenerator[list[AIMessageChunk], None]:
+        """Content chunks as they come, without usage and metadata; raises a NearfarError for every fault."""
+        source: AsyncIterator[Arrived] | None = None
         try:
-            await self._prepare()
+            source = self._source(await self._prepare(), list(messages))
             while True:
                 try:
-                    async with asyncio.timeout_at(self._wait_until()):
-                        generation = await anext(source)
+                    arrived = await in_time(anext(source), self._until)
                 except StopAsyncIteration:
                     break
-                chunk = self.reply.take(generation)
-                if chunk is not None:
+                if chunks := self._content(arrived):
                     if self.first_token_s is None:
                         self.first_token_s = time.monotonic() - self._asked
-                    yield chunk
+                    yield chunks
         except TimeoutError as error:
             raise self._too_slow() from error
         except Exception as error:
             begun = self.first_token_s is not None
             raise self.candidate.origin.from_exception(error, begun=begun) from error
         finally:
-            await source.aclose()
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
         self.reply.check_whole()
 
-    async def _prepare(self) -> None:
-        """Imports and the loading of a model count against the deadline, not as the upstream's silence."""
+    def _content(self, arrived: Arrived) -> list[AIMessageChunk]:
+        if isinstance(arrived, Ending):
+            self.reply.note(arrived)
+            return []
+        if isinstance(arrived, ChatGenerationChunk):
+            chunk = self.reply.take(arrived)
+            return [] if chunk is None else [chunk]
+        return [chunk for message in arrived if (chunk := self.reply.content(message))]
+
+    async def _prepare(self) -> BaseChatModel:
+        """The model that does the work; imports and loading count against the deadline, not as the
+        upstream's silence.
+        """
         model = self.candidate.model
         # Asked of the class: pydantic's own way of saying that an instance lacks a name is slow.
         prepare = getattr(type(model), "aprepare", None)
         if prepare is not None:
             async with asyncio.timeout_at(self.limits.deadline):
-                await prepare(model)
+                model = await prepare(model) or model
         self._asked = time.monotonic()
+        return model
 
-    async def _source(
-        self, messages: list[BaseMessage]
-    ) -> AsyncGenerator[ChatGenerationChunk, None]:
+    def _source(
+        self, prepared: BaseChatModel, messages: list[BaseMessage]
+    ) -> AsyncIterator[Arrived]:
         model, options = self._bound()
+        if model is self.candidate.model:
+            model = prepared
         stop = options.pop("stop", None)
-        gathered = getattr(type(model), "gathered_chunks", None) if self._gather else None
-        if gathered is not None:
-            async with aclosing(gathered(model, messages, stop, options)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-            return
+        own = getattr(type(model), "arrivals", None)
+        if own is not None:
+            arrivals: AsyncIterator[Arrived] = own(
+                model, messages, stop, options, gather=self._gather
+            )
+            return arrivals
         if _streams(model):
-            async for chunk in model._astream(messages, stop=stop, **options):  # noqa: SLF001
-                yield chunk
-            return
-        result = await model._agenerate(messages, stop=stop, **options)  # noqa: SLF001
-        yield ChatGenerationChunk(message=as_chunk(result.generations[0].message))
+            return model._astream(messages, stop=stop, **options)  # noqa: SLF001
+        return _at_once(model, messages, stop, options)
 
     def _bound(self) -> tuple[BaseChatModel, dict[str, Any]]:
         """The model below ``invoke``, and the options in the words of its own provider."""
@@ -120,7 +135,7 @@ class Attempt:
             return bound.bound, {**bound.kwargs, **options}
         return model, {**options, "tools": tools, **extra}
 
-    def _wait_until(self) -> float:
+    def _until(self) -> float:
         now = asyncio.get_running_loop().time()
         if self.first_token_s is None:
             limit = now + self.limits.first_token_s - (time.monotonic() - self._asked)
@@ -135,6 +150,16 @@ class Attempt:
             "stall": f"nothing more for {self.limits.stall_s:g} s",
         }[fault]
         return self.candidate.origin.error(UpstreamTimeoutError, words, fault)
+
+
+async def _at_once(
+    model: BaseChatModel,
+    messages: list[BaseMessage],
+    stop: list[str] | None,
+    options: dict[str, Any],
+) -> AsyncGenerator[Arrived, None]:
+    result = await model._agenerate(messages, stop=stop, **options)  # noqa: SLF001
+    yield ChatGenerationChunk(message=as_chunk(result.generations[0].message))
 
 
 def _streams(model: BaseChatModel) -> bool:

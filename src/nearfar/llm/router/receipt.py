@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from nearfar.errors import NearfarError
 
@@ -68,12 +68,18 @@ class Receipt:
                 entry["dropped"] = {"turns": cut.turns, "messages": cut.dropped}
             self.considered.append(entry)
 
-    def tried(self, attempt: Attempt, error: NearfarError | None, verdict: str | None) -> None:
-        """An attempt is over."""
+    def tried(
+        self,
+        attempt: Attempt,
+        outcome: Literal["answered", "failed", "abandoned"],
+        error: NearfarError | None = None,
+        verdict: str | None = None,
+    ) -> None:
+        """An attempt is over; abandoned: its caller went away."""
         entry: dict[str, Any] = {
             "candidate": attempt.candidate.name,
             "model": attempt.reply.metadata.get("model_name") or attempt.candidate.model_id,
-            "outcome": "failed" if error else "answered",
+            "outcome": outcome,
             "started_s": round(attempt.started - self.started, 4),
             "ended_s": self.elapsed_s(),
             "first_token_s": attempt.first_token_s and round(attempt.first_token_s, 4),

@@ -2,21 +2,20 @@
 
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from langchain_core.messages import AIMessageChunk
 
-from nearfar.errors import NearfarError
 from nearfar.llm.money import Ledger
 
 if TYPE_CHECKING:
     from nearfar.settings import Settings
 
-_PUT = "INSERT OR REPLACE INTO receipts (id, at, router, receipt) VALUES (?, ?, ?, ?)"
+_PUT = """INSERT OR REPLACE INTO receipts (id, at, router, receipt)
+    SELECT json_extract(value, '$[1].id'), json_extract(value, '$[0]'),
+        json_extract(value, '$[1].router'), json_extract(value, '$[1]') FROM json_each(?)"""
 _FORGET = "DELETE FROM receipts WHERE number <= (SELECT max(number) FROM receipts) - ?"
 _TIDY = 100
 _LATEST = """SELECT at, receipt FROM receipts WHERE :router IS NULL OR router = :router
@@ -33,7 +32,10 @@ class Kept:
 
 
 class Receipts:
-    """Keeps the newest ``keep`` receipts (and up to a tenth, or 100, more), written by the ledger's thread; callers do not wait for it."""
+    """Keeps the newest ``keep`` receipts (and up to a tenth, or 100, more).
+
+    The ledger's thread writes them; callers do not wait for it.
+    """
 
     def __init__(self, ledger: Ledger, keep: int = 10_000) -> None:
         self._ledger = ledger
@@ -48,41 +50,17 @@ class Receipts:
         return cls(Ledger.open(settings), keep) if keep else None
 
     def put(self, receipt: Mapping[str, Any]) -> None:
-        """Keep a receipt soon; the oldest beyond the limit go."""
-        # Made into text now, and quickly: other processes wait while the thread writes.
+        """Keep a receipt soon, in place of an earlier one of its id; the oldest beyond the limit go."""
+        # Made into text now: the caller may change it, and other processes wait while it is written.
         text = orjson.dumps(receipt, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        row = (receipt["id"], time.time(), receipt["router"], text)
+        self._ledger.write_soon(self._write, f"[{time.time()},{text}]")
 
-        self._put += 1
-        forget = self._put % self._tidy == 0
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(_PUT, row)
-            if forget:
-                connection.execute(_FORGET, (self._keep,))
-
-        self._ledger.write_soon(write)
-
-    async def keeping(
-        self, source: AsyncGenerator[AIMessageChunk, None]
-    ) -> AsyncGenerator[AIMessageChunk, None]:
-        """The same chunks; the receipt of the last one, or of the error, is kept."""
-        with self.of_error():
-            async with aclosing(source):
-                async for chunk in source:
-                    if chunk.chunk_position == "last" and "nearfar" in chunk.response_metadata:
-                        self.put(chunk.response_metadata["nearfar"])
-                    yield chunk
-
-    @contextmanager
-    def of_error(self) -> Iterator[None]:
-        """Keep the receipt of an error that leaves the block."""
-        try:
-            yield
-        except NearfarError as error:
-            if "receipt" in error.data:
-                self.put(error.data["receipt"])
-            raise
+    def _write(self, connection: sqlite3.Connection, lines: list[str]) -> None:
+        connection.execute(_PUT, (f"[{','.join(lines)}]",))
+        self._put += len(lines)
+        if self._put >= self._tidy:
+            self._put = 0
+            connection.execute(_FORGET, (self._keep,))
 
     def latest(self, limit: int = 20, *, router: str | None = None) -> list[Kept]:
         """The newest first; of one router, or of all."""

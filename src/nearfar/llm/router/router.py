@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
@@ -12,7 +12,6 @@ from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -35,6 +34,10 @@ from .receipts import Receipts
 from .rendering import is_built_in
 from .replay import counted_too, taken_down
 from .run import Run, admitted
+from .unheard import named, unheard
+
+if TYPE_CHECKING:
+    from langchain_core.tools import BaseTool  # a large module
 
 _LONG = 20_000
 """Letters of a request from which on it is screened in a thread."""
@@ -96,7 +99,7 @@ class Router(AsyncFirstChatModel):
 
     def bind_tools(
         self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        tools: "Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool]",
         *,
         tool_choice: str | dict[str, Any] | bool | None = None,
         **kwargs: Any,
@@ -127,11 +130,16 @@ class Router(AsyncFirstChatModel):
         self,
         input: LanguageModelInput,  # noqa: A002  (LangChain's signature)
         config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
         **kwargs: Any,
     ) -> AIMessage:
         """As ``invoke``."""
         with calling(config):
-            return await super().ainvoke(input, config, **kwargs)
+            messages = unheard(self, input, config, kwargs)
+            if messages is None:
+                return await super().ainvoke(input, config, stop=stop, **kwargs)
+            return named(await self._whole(messages, stop, kwargs))
 
     def stream(
         self,
@@ -168,10 +176,14 @@ class Router(AsyncFirstChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,  # noqa: ARG002  (LangChain's signature)
         **kwargs: Any,
     ) -> ChatResult:
-        source = self._source(messages, stop, kwargs, hold=True)
-        chunks = [chunk async for chunk in source]
-        message = joined(chunks)
+        message = await self._whole(messages, stop, kwargs)
         return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _whole(
+        self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
+    ) -> AIMessage:
+        source = self._source(messages, stop, options, hold=True)
+        return joined([chunk async for chunk in source])
 
     async def _chunks(
         self, messages: list[BaseMessage], stop: list[str] | None, options: dict[str, Any]
@@ -209,15 +221,6 @@ class Router(AsyncFirstChatModel):
             priority=caller.priority,
             compact=self.options.compact,
         )
-        if self.receipts is None:
-            return self._answer(request, candidates, caching, hold=hold)
-        with self.receipts.of_error():
-            source = self._answer(request, candidates, caching, hold=hold)
-        return self.receipts.keeping(source)
-
-    def _answer(
-        self, request: Request, candidates: list[Candidate], caching: Caching, *, hold: bool
-    ) -> AsyncGenerator[AIMessageChunk, None]:
         if self.screen is not None and request.letters > _LONG:
             return self._answer_to_long(request, candidates, caching, hold=hold)
         return self._answer_to(self._screened(request), candidates, caching, hold=hold)
@@ -236,6 +239,7 @@ class Router(AsyncFirstChatModel):
             return screened(request, self.screen)
         except ContentBlockedError as error:
             error.data["receipt"] = self._receipt(request).to_dict()
+            self._keep(error.data["receipt"])
             raise
 
     def _answer_to(
@@ -262,7 +266,8 @@ class Router(AsyncFirstChatModel):
             self._asked(request, candidates),
             lambda: self._run(request, candidates, hold=hold).chunks(),
             self._receipts(request),
-            caching,
+            keep=self._keep,
+            caching=caching,
         )
 
     def _receipt(self, request: Request) -> Receipt:
@@ -287,7 +292,7 @@ class Router(AsyncFirstChatModel):
     def _run(self, request: Request, candidates: list[Candidate], *, hold: bool) -> Run:
         receipt = self._receipt(request)
         receipt.inputs = taken_down(request, candidates)
-        able = admitted(request, candidates, receipt)
+        able = admitted(request, candidates, receipt, self._keep)
         ordered = list(self.policy(request, able))
         counted_too(receipt.inputs, request)
         if len(ordered) < len(able):
@@ -302,7 +307,12 @@ class Router(AsyncFirstChatModel):
             rng=self._rng,
             till=self.till,
             screen=self.screen,
+            keep=self._keep,
         )
+
+    def _keep(self, receipt: dict[str, Any]) -> None:
+        if self.receipts is not None:
+            self.receipts.put(receipt)
 
     def _asked(self, request: Request, candidates: list[Candidate]) -> Asked:
         """What makes two requests the same; tags and labels where they decide who is asked."""

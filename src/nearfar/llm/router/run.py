@@ -2,12 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
 from nearfar.errors import (
     AllCandidatesFailedError,
@@ -27,62 +26,20 @@ from nearfar.llm.screening import Screen
 from .account import Account, Tab
 from .attempt import Attempt, Limits
 from .backoff import backoff_s
-from .breaker import Permit
 from .candidate import Candidate
 from .continuation import Disagreement, Sent
 from .gates import GATES, Request, goes_on
+from .place import Place
 from .receipt import Receipt
 from .rendering import rendered
-from .slots import Slots, Ticket
+from .slots import Ticket
 from .verdicts import Rule, Verdict, rule_for
 
 if TYPE_CHECKING:
     from .options import RouterOptions
 
-MONEY_WAIT_S = 0.1
-
-
-@dataclass(eq=False)
-class _Place:
-    """A candidate in this request: how often it was tried, and when it may be tried again."""
-
-    candidate: Candidate
-    tries: int = 0
-    ready_at: float = 0.0
-    out: bool = False
-    again: bool = False
-    prefill: bool = True
-    """It has not refused to go on from the beginning of an answer."""
-    permit: Permit | None = None
-    slots: Slots | None = None
-    """It holds one of these."""
-
-    def enter(self) -> bool:
-        """Whether it works on fewer requests than it may; this one then counts."""
-        if self.candidate.slots is None:
-            return True
-        if self.candidate.slots.take():
-            self.slots = self.candidate.slots
-        return self.slots is not None
-
-    def leave(self) -> None:
-        """The candidate does not work on the request any more."""
-        if self.slots is not None:
-            self.slots.give_back()
-            self.slots = None
-
-    def admit(self, *, early: bool) -> bool:
-        """Whether its breaker lets a request through now; if not, it is left."""
-        self.permit = self.candidate.breaker.admit(early=early)
-        if self.permit is None:
-            self.leave()
-        return self.permit is not None
-
-    def forget(self) -> None:
-        """The request that was let through says nothing about the upstream."""
-        self.leave()
-        if self.permit is not None:
-            self.candidate.breaker.forget(self.permit)
+Keep = Callable[[dict[str, Any]], None]
+"""Stores a receipt."""
 
 
 class Run:
@@ -99,6 +56,7 @@ class Run:
         rng: random.Random,
         till: Till | None = None,
         screen: Screen | None = None,
+        keep: Keep,
     ) -> None:
         self.request = request
         self.options = options
@@ -106,52 +64,62 @@ class Run:
         self.sent = Sent(hold=hold)
         self._rng = rng
         self._screen = screen
+        self._keep = keep
         self._account = Account(till, request, receipt, deadline_s=options.deadline_s)
         self._faults: list[NearfarError] = []
-        self._places = [_Place(c) for c in candidates]
+        self._places = [Place(c) for c in candidates]
         loop = asyncio.get_running_loop()
         self._deadline = loop.time() + options.deadline_s
 
     async def chunks(self) -> AsyncGenerator[AIMessageChunk, None]:
         """Content as it comes, then one last chunk with usage, metadata and the receipt."""
-        while True:
-            place = await self._next()
-            tab = await self._hold(place)
-            if tab is None:
-                continue
-            attempt = self._attempt(place, tab)
-            try:
-                messages = self.sent.begin(
-                    rendered(self.request.messages_for(place.candidate), place.candidate.provider),
-                    prefill=place.prefill
-                    and goes_on(self.request, place.candidate)
-                    and self._may_read_on(place.candidate),
-                )
-                self.receipt.continued |= bool(self.sent.text)
-                async with aclosing(attempt.chunks(messages)) as chunks:
-                    async for chunk in chunks:
-                        tab.hear(chunk)
-                        for out in self.sent.take(chunk):
-                            yield out
-                for chunk in self.sent.finish():
-                    yield chunk
-            except Disagreement:
-                await self._account.pay(tab, attempt, "broken")
-                self._failed(place, attempt, self._other_answer(place))
-            except NearfarError as error:
-                await self._account.pay(tab, attempt, "broken")
-                self._failed(place, attempt, error)
-            except BaseException:
-                self._account.abandon(tab, attempt)
-                place.forget()
-                raise
-            else:
-                await self._account.pay(tab, attempt, "answered")
-                yield self._answered(place, attempt)
-                return
-            finally:
-                place.candidate.active -= 1
-                place.leave()
+        try:
+            while True:
+                place = await self._next()
+                tab = await self._hold(place)
+                if tab is None:
+                    continue
+                attempt = self._attempt(place, tab)
+                try:
+                    async with aclosing(attempt.arrivals(self._messages(place))) as arrivals:
+                        async for arrived in arrivals:
+                            for chunk in arrived:
+                                tab.hear(chunk)
+                                for out in self.sent.take(chunk):
+                                    yield out
+                    for chunk in self.sent.finish():
+                        yield chunk
+                except (Disagreement, NearfarError) as error:
+                    await self._account.pay(tab, attempt, "broken")
+                    self._failed(place, attempt, _typed(error, place))
+                except BaseException:
+                    self._account.abandon(tab, attempt)
+                    self.receipt.tried(attempt, "abandoned")
+                    place.forget()
+                    raise
+                else:
+                    await self._account.pay(tab, attempt, "answered")
+                    yield self._answered(place, attempt)
+                    return
+                finally:
+                    place.candidate.active -= 1
+                    place.leave()
+        except (asyncio.CancelledError, GeneratorExit):
+            if self.receipt.answered_by is None:
+                self._keep(self.receipt.to_dict())
+            raise
+
+    def _messages(self, place: Place) -> list[BaseMessage]:
+        """The conversation as this candidate gets it, with what was sent of the answer where it reads on."""
+        candidate = place.candidate
+        messages = self.sent.begin(
+            rendered(self.request.messages_for(candidate), candidate.provider),
+            prefill=place.prefill
+            and goes_on(self.request, candidate)
+            and self._may_read_on(candidate),
+        )
+        self.receipt.continued |= bool(self.sent.text)
+        return messages
 
     def _may_read_on(self, candidate: Candidate) -> bool:
         """What was begun on this machine may hold what the request did not."""
@@ -164,7 +132,7 @@ class Run:
 
     # ------------------------------------------------------------------ choosing
 
-    async def _next(self) -> _Place:
+    async def _next(self) -> Place:
         """The next candidate to ask, waiting for one where all must; raises when there is none."""
         ticket: Ticket | None = None
         try:
@@ -180,7 +148,7 @@ class Run:
             if ticket is not None:
                 ticket.close()
 
-    def _open(self) -> tuple[_Place | None, list[_Place]]:
+    def _open(self) -> tuple[Place | None, list[Place]]:
         """The first candidate that can be asked now, and those that are only full."""
         now = asyncio.get_running_loop().time()
         if now >= self._deadline:
@@ -188,7 +156,7 @@ class Run:
         left = self._left()
         # One that failed waits until all others have had their turn, unless it may go at once.
         ready = sorted((p for p in left if p.ready_at <= now), key=lambda p: (not p.again, p.tries))
-        full: list[_Place] = []
+        full: list[Place] = []
         # Before its time only where there is nobody else: not all are closed if one could answer.
         for early in (False, True) if len(ready) == len(left) else (False,):
             for place in ready:
@@ -204,10 +172,10 @@ class Run:
                 break
         return None, full
 
-    def _left(self) -> list[_Place]:
+    def _left(self) -> list[Place]:
         return [p for p in self._places if not p.out and p.tries <= self.options.retries]
 
-    async def _wait(self, full: list[_Place], ticket: Ticket | None) -> _Place | None:
+    async def _wait(self, full: list[Place], ticket: Ticket | None) -> Place | None:
         """Sleep until a candidate may be asked; one that was full may be asked at once."""
         now = asyncio.get_running_loop().time()
         rest = [p for p in self._left() if p not in full]
@@ -229,7 +197,7 @@ class Run:
         await asyncio.sleep(until - now)
         return None
 
-    async def _hold(self, place: _Place) -> Tab | None:
+    async def _hold(self, place: Place) -> Tab | None:
         """Reserve what the attempt may cost; None, and other places ahead, when the budget refuses."""
         try:
             return await self._account.hold(place.candidate)
@@ -240,7 +208,7 @@ class Run:
             place.forget()
             raise
 
-    def _refused(self, place: _Place, refused: Refused) -> None:
+    def _refused(self, place: Place, refused: Refused) -> None:
         """Nothing is sent that the budget does not allow. Models on this machine stand in only where
         ``on_exhausted`` says so; money that others hold back is waited for.
         """
@@ -248,7 +216,7 @@ class Run:
         self.receipt.passed_over(place.candidate, refused.reason)
         near_goes_on = self._account.only_near
         if refused.kind == "busy":
-            later = asyncio.get_running_loop().time() + self._rng.uniform(0.01, MONEY_WAIT_S)
+            later = asyncio.get_running_loop().time() + self._account.wait_s(self._rng)
             for other in self._places:
                 if other is place or (other.candidate.local and not near_goes_on):
                     other.ready_at = max(other.ready_at, later)
@@ -262,7 +230,7 @@ class Run:
                 said = "only models on this machine go on" if near_goes_on else "it is exhausted"
                 self.receipt.passed_over(other.candidate, f"budget: {said}")
 
-    def _attempt(self, place: _Place, tab: Tab) -> Attempt:
+    def _attempt(self, place: Place, tab: Tab) -> Attempt:
         place.tries += 1
         place.again = False
         place.candidate.active += 1
@@ -271,15 +239,15 @@ class Run:
 
     # ------------------------------------------------------------------ judging
 
-    def _failed(self, place: _Place, attempt: Attempt, error: NearfarError) -> None:
+    def _failed(self, place: Place, attempt: Attempt, error: NearfarError) -> None:
         """Put a fault through the table; raises when the request ends with it."""
         if asyncio.get_running_loop().time() >= self._deadline:
             place.forget()
-            self.receipt.tried(attempt, error, "deadline")
+            self.receipt.tried(attempt, "failed", error, "deadline")
             self._faults.append(error)
             raise self._late() from error
         rule = rule_for(error)
-        self.receipt.tried(attempt, error, rule.verdict.value)
+        self.receipt.tried(attempt, "failed", error, rule.verdict.value)
         self._faults.append(error)
         self._tell_breaker(place, rule)
         if rule.verdict is Verdict.SURFACE and not self._continuing:
@@ -288,7 +256,7 @@ class Run:
             raise self._described(error)
         self._apply(rule, place, error)
 
-    def _apply(self, rule: Rule, place: _Place, error: NearfarError) -> None:
+    def _apply(self, rule: Rule, place: Place, error: NearfarError) -> None:
         wait = error.retry_after_s if isinstance(error, UpstreamError) else None
         if rule.verdict is Verdict.SURFACE and self.sent.prefilled and place.prefill:
             # What was refused is the prefill: the same once more, without it.
@@ -311,7 +279,7 @@ class Run:
             known = window is not None and other is not None and other > window
             place.out = place.out or not known
 
-    def _tell_breaker(self, place: _Place, rule: Rule) -> None:
+    def _tell_breaker(self, place: Place, rule: Rule) -> None:
         breaker = place.candidate.breaker
         if rule.verdict is Verdict.CLOSE:
             breaker.shut()
@@ -320,7 +288,7 @@ class Run:
         else:
             place.forget()
 
-    def _answered(self, place: _Place, attempt: Attempt) -> AIMessageChunk:
+    def _answered(self, place: Place, attempt: Attempt) -> AIMessageChunk:
         candidate = place.candidate
         seconds = attempt.first_token_s
         if seconds is not None:
@@ -328,9 +296,11 @@ class Run:
         slow = seconds is not None and seconds > self.options.first_token_s * 0.8
         if place.permit is not None:
             candidate.breaker.succeeded(place.permit, slow=slow)
-        self.receipt.tried(attempt, None, None)
+        self.receipt.tried(attempt, "answered")
         self.receipt.answered(candidate)
-        return attempt.reply.last(plain=not self.sent.own_blocks, nearfar=self.receipt.to_dict())
+        receipt = self.receipt.to_dict()
+        self._keep(receipt)
+        return attempt.reply.last(plain=not self.sent.own_blocks, nearfar=receipt)
 
     # ------------------------------------------------------------------ ends
 
@@ -342,6 +312,7 @@ class Run:
     def _described(self, error: NearfarError) -> NearfarError:
         """The error with the receipt, and with what the caller already has of the answer."""
         error.data["receipt"] = self.receipt.to_dict()
+        self._keep(error.data["receipt"])
         if isinstance(error, ModelError | RouterError) and self.sent.text:
             error.partial = AIMessageChunk(content=self.sent.text)
         return error
@@ -376,14 +347,16 @@ class Run:
         error = DeadlineExceededError(f"{words}.", data={"deadline_s": self.options.deadline_s})
         return self._described(error)
 
-    def _other_answer(self, place: _Place) -> NearfarError:
-        return place.candidate.origin.error(
-            BrokenReplyError, "asked again, it gave another answer than the one begun", "disagreed"
-        )
+
+def _typed(error: Disagreement | NearfarError, place: Place) -> NearfarError:
+    if isinstance(error, NearfarError):
+        return error
+    words = "asked again, it gave another answer than the one begun"
+    return place.candidate.origin.error(BrokenReplyError, words, "disagreed")
 
 
 def admitted(
-    request: Request, candidates: Sequence[Candidate], receipt: Receipt
+    request: Request, candidates: Sequence[Candidate], receipt: Receipt, keep: Keep
 ) -> list[Candidate]:
     """The candidates that every gate lets through; raises NoCandidateError with each one's reason."""
     found = []
@@ -395,7 +368,9 @@ def admitted(
             receipt.passed_over(candidate, reason)
     if not found:
         reasons = "; ".join(f"{e['candidate']}: {e['reason']}" for e in receipt.considered)
+        told = receipt.to_dict()
+        keep(told)
         raise NoCandidateError(
-            f"No candidate fits this request ({reasons}).", data={"receipt": receipt.to_dict()}
+            f"No candidate fits this request ({reasons}).", data={"receipt": told}
         )
     return found
