@@ -38,4 +38,4 @@ def program_ends(workflow: str) -> Iterator[None]:
     except SystemExit as stop:
         from nearfar.graphs.runtime.failures import program_ended
 
-        raise program_ended(stop, {"workflow": workflow}) from stop
+        raise program_ended(stop.code, None, {"workflow": workflow}) from stop

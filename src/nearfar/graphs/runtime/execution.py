@@ -1,5 +1,6 @@
 """One attempt at a run: call its graph with what is still to be done, and say how it ended."""
 
+import asyncio
 import sqlite3
 import time
 import uuid
@@ -20,10 +21,12 @@ from nearfar.llm.money import spending_run
 from nearfar.settings import Settings
 from nearfar.storage.checkpoints import allow_types_of, guarded
 from nearfar.storage.effects import EffectStore
+from nearfar.storage.effects.once import NeedsReconcile, needs_reconcile
 from nearfar.storage.journal import Fence, Finish, Journal, Record
 
 from .context import RunContext, running
 from .events import Publish, RunEvent
+from .exits import contained
 from .failures import failure, program_ended, step_of
 from .metering import Meter
 from .outcomes import Outcome, Question, outcome_of
@@ -67,9 +70,10 @@ class Attempt:
         head: str | None = None
         try:
             saver = allow_types_of(guarded(self.saver, self.fence), self.graph)
-            kept = self.graph.copy({"checkpointer": saver})
+            kept = contained(self.graph).copy({"checkpointer": saver})
             with spending_run(record.id), running(context):
                 outcome, head = await self._outcome(kept, saver, config)
+            outcome = await self._settled(outcome, effects)
         except StorageError as error:
             raise StorageTrouble(error) from error
         finally:
@@ -105,11 +109,28 @@ class Attempt:
             if step_of(error) is None:  # the checkpointer's, not a step's
                 raise DatabaseError(f"The database refused: {error}.") from error
             self.raised = self._failure(error, saver)
-        except SystemExit as stop:  # ends a program that is one run; a server goes on
-            self.raised = program_ended(stop, self._about())
+        except SystemExit as stop:  # outside of a step's function, such as where edges branch
+            self.raised = program_ended(stop.code, None, self._about())
         except Exception as error:  # noqa: BLE001 - a plugin boundary: the steps are the user's code
             self.raised = self._failure(error, saver)
         return outcome_of(self.raised), await _head(saver, config)
+
+    async def _settled(self, outcome: Outcome, effects: EffectStore) -> Outcome:
+        """No run ends while an effect of its own is in doubt, whatever its steps made of that.
+
+        A step's ``except Exception`` may have swallowed NeedsReconcile, or turned it into an error.
+        """
+        hidden = outcome.status == "failed" and _comes_from_doubt(self.raised)
+        if not (hidden or outcome.status == "succeeded"):
+            return outcome
+        if not effects.was_used and self.record.attempt == 1:
+            return outcome  # most runs have no effects, and need not open the store
+        unsettled = [
+            effect
+            for effect in await asyncio.to_thread(effects.of_run, self.record.id)
+            if effect.status in ("reserved", "unknown")
+        ]
+        return outcome_of(needs_reconcile(unsettled[0])) if unsettled else outcome
 
     def _is_ours(self, error: StorageError) -> bool:
         """Whether the database of the runs failed, and not a file that a step wrote."""
@@ -205,6 +226,13 @@ class Attempt:
             elif mode == "custom":
                 self.publish(RunEvent("custom", data, space))
         return output
+
+
+def _comes_from_doubt(error: BaseException | None) -> bool:
+    """Whether NeedsReconcile is among what caused the error."""
+    while error is not None and not isinstance(error, NeedsReconcile):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from nearfar.errors import (
 )
 from nearfar.graphs.inputs import InputSchema
 
+from .exits import StepExit
+
 _STEP = re.compile(r"During task with name '(?P<step>.+?)' and id ")
 
 
@@ -35,6 +37,8 @@ def failure(
             data={"fields": fields, **data},
         )
     step = step_of(error)
+    if isinstance(error, StepExit):
+        return program_ended(error.code, step, data)
     absent = error.args[0] if isinstance(error, KeyError) and error.args else None
     known = {field.name for field in schema.fields or ()}
     given = values if isinstance(values, dict) else {}
@@ -47,12 +51,12 @@ def failure(
     return _failed(error, step, data)
 
 
-def program_ended(stop: SystemExit, data: dict[str, Any]) -> WorkflowFailedError:
+def program_ended(code: Any, step: str | None, data: dict[str, Any]) -> WorkflowFailedError:
     """For a step that called ``sys.exit``."""
     return WorkflowFailedError(
-        f"A step of the workflow ended the program (exit code {stop.code}).",
+        f"{f'The step {step!r}' if step else 'A step'} ended the program (exit code {code}).",
         remedy="Return from the step, or raise an error, instead of sys.exit().",
-        data={**data, "step": None, "type": "SystemExit"},
+        data={**data, "step": step, "type": "SystemExit"},
     )
 
 
