@@ -11,6 +11,7 @@ import operator
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
 import ormsgpack
@@ -36,6 +37,14 @@ Ref = list[Any]
 
 Life = tuple[int, int]
 """A thread's token, another one when it was deleted and begun anew; how often it was pruned."""
+
+
+class Lend(Enum):
+    """Whether a reader gets the objects that were written last, or their like."""
+
+    NO = 0
+    CHECKED = 1  # those that nobody changed since
+    GLANCE = 2  # as they are: for who looks how a run stands, not at what messages say
 
 
 class Sealing(Protocol):
@@ -89,6 +98,16 @@ class Pieces:
         return self.ref
 
 
+def lists_in(refs: bytes | None, lengths: Mapping[str, int]) -> dict[str, Ref]:
+    """Of a row's refs those of the channels that are stored as lists of just that length."""
+    found: dict[str, Ref] = ormsgpack.unpackb(refs) if refs else {}
+    return {
+        name: ref
+        for name, ref in found.items()
+        if ref[0] == _LIST and lengths.get(name) == len(spread(ref[1:]))
+    }
+
+
 def ranges(numbers: Iterable[Any], start: Sequence[int] = ()) -> list[int]:
     """First and last number of each run, after ``start``: 1, 2, 3, 7 becomes [1, 3, 7, 7]."""
     found = list(start)
@@ -114,6 +133,13 @@ class Memo:
 
     life: Life | None = None
     channels: dict[str, Pieces] = field(default_factory=dict)
+
+    def fields_of(self, name: str, ref: Ref, life: Life | None) -> list[dict[str, Any]] | None:
+        """The fields of a channel's messages, where just those are known in that life."""
+        known = self.channels.get(name)
+        if known is None or life is None or self.life is None or life[0] != self.life[0]:
+            return None
+        return known.fields if known.ref == ref else None
 
     @property
     def size(self) -> int:
@@ -231,6 +257,10 @@ class Splitter:
         digest = _digest(content)
         return known.get(digest) or Item(*self.serde.seal(kind, content), digest, None)
 
+    def shown(self, item: Item) -> Any:
+        """The fields of a message as plain values, not to be changed; of another item the object."""
+        return self.value_of(item) if item.fields is None else item.fields[1]
+
     def read(self, kind: str, content: bytes) -> Item:
         """An item of a row; ``value_of`` makes its object."""
         kind, content = self.serde.unseal(kind, content)
@@ -244,10 +274,11 @@ class Splitter:
             return make(item.fields)
         return self.serde.plain.loads_typed((item.kind, item.content))
 
-    def lend(self, pieces: Pieces) -> Any:
+    def lend(self, pieces: Pieces, how: Lend) -> Any:
         """The list that was written last, of the very objects when nobody changed them since."""
         values = pieces.values
-        if pieces.fields is None or not _are_same(values, pieces.fields):
+        glance = how is Lend.GLANCE
+        if pieces.fields is None or not (glance or _are_same(values, pieces.fields)):
             values = pieces.values = [self.value_of(item) for item in pieces.items]
         whole = list(values)
         return _DeltaSnapshot(whole) if pieces.kind == _SNAPSHOT else whole

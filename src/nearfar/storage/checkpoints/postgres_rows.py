@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from nearfar.errors import CheckpointDataError
 
-from .items import Item, Life, Memo, Ref, Splitter, spread
+from .items import Item, Lend, Life, Memo, Ref, Splitter, lists_in, spread
 from .rows import Found, NewRow, remembered
 from .writer import StaleError
 
@@ -38,6 +38,10 @@ TABLES = (
     (
         "CREATE TABLE IF NOT EXISTS checkpoint_items (thread_id TEXT NOT NULL, number BIGINT NOT NULL,"
         " type TEXT NOT NULL, value BYTEA NOT NULL, PRIMARY KEY (thread_id, number))"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS checkpoint_outputs (thread_id TEXT NOT NULL, name TEXT NOT NULL,"
+        " items BYTEA NOT NULL, PRIMARY KEY (thread_id, name))"
     ),
 )
 _COLUMNS = (
@@ -62,6 +66,11 @@ _WRITES = (
     "SELECT task_path, task_id, idx, channel, type, blob FROM checkpoint_writes"
     " WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s"
 )
+_KEEP = (
+    "INSERT INTO checkpoint_outputs VALUES (%s, %s, %s)"
+    " ON CONFLICT (thread_id, name) DO UPDATE SET items = EXCLUDED.items"
+)
+_KEPT = "SELECT items FROM checkpoint_outputs WHERE thread_id = %s AND name = %s"
 _WHERE = "FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
 
 
@@ -118,6 +127,17 @@ async def begin_life(cursor: Any, thread_id: str, last_number: int = 0) -> Life:
     return life
 
 
+async def keep(
+    cursor: Any, thread_id: str, name: str, checkpoint_id: str, lengths: Mapping[str, int]
+) -> list[str]:
+    """Note what those lists of the checkpoint are made of; the ones that are stored in pieces."""
+    row = await find(cursor, thread_id, "", checkpoint_id)
+    found = lists_in(row[8], lengths) if row else {}
+    if found:
+        await cursor.execute(_KEEP, (thread_id, name, ormsgpack.packb(found)))
+    return list(found)
+
+
 @dataclass
 class NewCheckpoint(NewRow):
     """A checkpoint on its way into the database."""
@@ -151,10 +171,16 @@ class NewCheckpoint(NewRow):
 
 
 class Reader:
-    """Reads checkpoints of one statement or page; items that several share are read once."""
+    """Reads checkpoints of one statement or page; items that several share are read once.
 
-    def __init__(self, cursor: Any, splitter: Splitter, memo: Memo | None = None) -> None:
+    ``lend``: whether the objects of ``memo`` themselves are given out, or their like.
+    """
+
+    def __init__(
+        self, cursor: Any, splitter: Splitter, memo: Memo | None = None, *, lend: Lend = Lend.NO
+    ) -> None:
         self._cursor, self._splitter, self._memo = cursor, splitter, memo
+        self._lend = lend
         self._items: dict[tuple[str, int], Item] = {}
 
     async def read(self, row: Sequence[Any]) -> Found:
@@ -166,8 +192,12 @@ class Reader:
         for name, ref in (ormsgpack.unpackb(refs) if refs else {}).items():
             version = state["channel_versions"].get(name)
             known = remembered(self._memo, name, ref, version, memo)
-            items = known.items if known else await self._read_items(thread_id, ref)
-            value, memo.channels[name] = self._splitter.join(ref, version, items)
+            if known is not None and self._lend is not Lend.NO:
+                value, pieces = self._splitter.lend(known, self._lend), known
+            else:
+                items = known.items if known else await self._read_items(thread_id, ref)
+                value, pieces = self._splitter.join(ref, version, items)
+            memo.channels[name] = pieces
             state["channel_values"][name] = value
         own = {"thread_id": thread_id, "checkpoint_ns": space}
         found = CheckpointTuple(
@@ -181,6 +211,19 @@ class Reader:
             ],
         )
         return Found(found, memo)
+
+    async def kept(self, thread_id: str, name: str) -> dict[str, list[Any]]:
+        """What was kept under that name: messages by their fields, not to be changed."""
+        await self._cursor.execute(_KEPT, (thread_id, name))
+        row = await self._cursor.fetchone()
+        life = await life_of(self._cursor, thread_id)
+        found = {}
+        for channel, ref in (ormsgpack.unpackb(row[0]) if row else {}).items():
+            now = life[0] if life else None
+            known = self._memo.fields_of(channel, ref, now) if self._memo else None
+            items = [] if known is not None else await self._read_items(thread_id, ref)
+            found[channel] = [*(known or ()), *map(self._splitter.shown, items)]
+        return found
 
     async def values_of(self, row: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
         """The values of those channels, of the ones that the row's checkpoint holds."""

@@ -14,7 +14,7 @@ from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_write
 
 from nearfar.errors import CheckpointDataError
 
-from .items import Item, Life, Memo, Pieces, Ref, Splitter, ranges, spread
+from .items import Item, Lend, Life, Memo, Pieces, Ref, Splitter, lists_in, ranges, spread
 from .writer import StaleError
 
 INSERT_ITEM = "INSERT INTO checkpoint_items (thread_id, number, type, value) VALUES (?, ?, ?, ?)"
@@ -35,6 +35,11 @@ _PENDING = pending_writes_sql(True)
 _LIFE = "SELECT token, pruned, last_number FROM checkpoint_threads WHERE thread_id = ?"
 _COUNT = "SELECT count(*) FROM checkpoint_items WHERE thread_id = ? AND number BETWEEN ? AND ?"
 _SET = "UPDATE checkpoint_threads SET last_number = ? WHERE thread_id = ?"
+_REFS = (
+    "SELECT items FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?"
+)
+_KEEP = "INSERT OR REPLACE INTO checkpoint_outputs VALUES (?, ?, ?)"
+_KEPT = "SELECT items FROM checkpoint_outputs WHERE thread_id = ? AND name = ?"
 _RANGE = (
     "SELECT number, type, value FROM checkpoint_items"
     " WHERE thread_id = ? AND number BETWEEN ? AND ? ORDER BY number"
@@ -53,6 +58,21 @@ def life_of(connection: sqlite3.Connection, thread_id: str) -> Life | None:
     """None when nothing of the thread is stored."""
     row = connection.execute(_LIFE, (thread_id,)).fetchone()
     return None if row is None else (row[0], row[1])
+
+
+def keep(
+    connection: sqlite3.Connection,
+    thread_id: str,
+    name: str,
+    checkpoint_id: str,
+    lengths: Mapping[str, int],
+) -> list[str]:
+    """Note what those lists of the checkpoint are made of; the ones that are stored in pieces."""
+    row = connection.execute(_REFS, (thread_id, checkpoint_id)).fetchone()
+    found = lists_in(row[0], lengths) if row else {}
+    if found:
+        connection.execute(_KEEP, (thread_id, name, ormsgpack.packb(found)))
+    return list(found)
 
 
 @dataclass
@@ -162,7 +182,7 @@ def remembered(before: Memo | None, name: str, ref: Ref, version: Any, memo: Mem
 class Reader:
     """Reads checkpoints of one statement or page; items that several share are read once.
 
-    ``lend``: the objects of ``memo`` themselves are given out, not their like.
+    ``lend``: whether the objects of ``memo`` themselves are given out, or their like.
     """
 
     def __init__(
@@ -171,7 +191,7 @@ class Reader:
         splitter: Splitter,
         memo: Memo | None = None,
         *,
-        lend: bool = False,
+        lend: Lend = Lend.NO,
     ) -> None:
         self._lend = lend
         self._connection, self.splitter, self._memo = connection, splitter, memo
@@ -186,8 +206,8 @@ class Reader:
         for name, ref in (ormsgpack.unpackb(refs) if refs else {}).items():
             version = checkpoint["channel_versions"].get(name)
             known = remembered(self._memo, name, ref, version, memo)
-            if known is not None and self._lend:
-                value, pieces = self.splitter.lend(known), known
+            if known is not None and self._lend is not Lend.NO:
+                value, pieces = self.splitter.lend(known, self._lend), known
             else:
                 items = known.items if known else self._read_items(thread_id, ref)
                 value, pieces = self.splitter.join(ref, version, items)
@@ -202,6 +222,17 @@ class Reader:
             load_pending_writes(writes, serde),
         )
         return Found(found, memo)
+
+    def kept(self, thread_id: str, name: str) -> dict[str, list[Any]]:
+        """What was kept under that name: messages by their fields, not to be changed."""
+        row = self._connection.execute(_KEPT, (thread_id, name)).fetchone()
+        life = life_of(self._connection, thread_id)
+        found = {}
+        for channel, ref in (ormsgpack.unpackb(row[0]) if row else {}).items():
+            known = self._memo.fields_of(channel, ref, life) if self._memo else None
+            items = [] if known is not None else self._read_items(thread_id, ref)
+            found[channel] = [*(known or ()), *map(self.splitter.shown, items)]
+        return found
 
     def values_of(
         self, thread_id: str, kind: str, content: bytes, refs: bytes | None, names: Iterable[str]
