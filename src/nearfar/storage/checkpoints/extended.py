@@ -14,8 +14,7 @@ from .pruning import Retention
 
 T = TypeVar("T")
 
-GLANCE: dict[str, Any] = {"nearfar_glance": True}
-"""In the ``configurable`` of who looks how a thread stands, and not at what its messages say."""
+_GLANCE = "nearfar_glance"
 _RUNTIME = "__pregel_runtime"  # what LangGraph's loop has in its configuration
 
 
@@ -46,13 +45,14 @@ class ExtendedSaver(BaseCheckpointSaver[str], ABC):
         return await self._head(str(thread_id))
 
     async def akeep(
-        self, thread_id: str, name: str, checkpoint_id: str, lengths: Mapping[str, int]
+        self, thread_id: str, name: str, checkpoint_id: str, lists: Mapping[str, Sequence[Any]]
     ) -> list[str]:
-        """Keep lists of messages of a checkpoint under a name, also when the checkpoint is pruned.
+        """Keep a checkpoint's lists of messages under a name, also when the checkpoint is pruned.
 
-        ``lengths``: the channels, and how many messages each must have. Costs a few bytes, however
-        long they are; those that the checkpoint holds in another way are not kept. The ones that are.
+        Costs a few bytes, however long they are. Channels that the checkpoint holds in another way
+        are not kept; the names of those that are.
         """
+        lengths = {channel: len(held) for channel, held in lists.items()}
         return await self._keep(str(thread_id), name, checkpoint_id, lengths)
 
     async def akept(self, thread_id: str, name: str) -> dict[str, list[Any]]:
@@ -144,6 +144,11 @@ class ExtendedSaver(BaseCheckpointSaver[str], ABC):
     async def _retain(self, thread_id: str, rule: Retention, named: Sequence[str]) -> int: ...
 
 
+def glancing(config: Any) -> Any:
+    """The same configuration for who looks how a thread stands, and not at what its messages say."""
+    return {**config, "configurable": {**config["configurable"], _GLANCE: True}}
+
+
 def lent(config: RunnableConfig) -> Lend:
     """What who reads with this configuration may be given.
 
@@ -152,6 +157,6 @@ def lent(config: RunnableConfig) -> Lend:
     """
     if get_checkpoint_id(config) is not None:
         return Lend.NO
-    if GLANCE.keys() <= config["configurable"].keys():
+    if _GLANCE in config["configurable"]:
         return Lend.GLANCE
     return Lend.CHECKED if _RUNTIME in config["configurable"] else Lend.NO

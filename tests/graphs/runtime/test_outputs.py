@@ -1,0 +1,101 @@
+"""A thread's turns each give the whole conversation, and that is kept once."""
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langgraph.graph import START, MessagesState, StateGraph
+
+import nearfar
+from nearfar.graphs.plain import to_plain
+from nearfar.settings import home
+from nearfar.storage.checkpoints.pruning import Retention
+
+pytestmark = pytest.mark.usefixtures("store")
+
+REPLY = "an answer of some length " * 12
+
+
+def reply(state: MessagesState) -> dict[str, Any]:
+    """Say something; in every fourth turn with a call of a tool, so that fields hold more than text."""
+    count = len(state["messages"])
+    if count % 8 == 1:
+        call = {"name": "look", "args": {"n": count, "of": [1.5, None]}, "id": f"c{count}"}
+        asks = AIMessage("", tool_calls=[call], response_metadata={"n": count})
+        return {"messages": [asks, ToolMessage("seen", tool_call_id=f"c{count}")]}
+    return {"messages": [AIMessage(REPLY)]}
+
+
+def change(state: MessagesState) -> dict[str, Any]:
+    """Change a message in place: what the run gave must be what the state was then."""
+    state["messages"][2].content = f"{state['messages'][2].content} (changed)"
+    return {"messages": []}
+
+
+talk = StateGraph(MessagesState).add_node(reply).add_edge(START, "reply").compile()
+edit = StateGraph(MessagesState).add_node(change).add_edge(START, "change").compile()
+HERE = "tests.graphs.runtime.test_outputs"
+
+
+async def turns(runner: nearfar.Runner, count: int, thread: str = "t") -> list[tuple[str, Any]]:
+    """So many turns of a thread: each run's id and what it gave."""
+    found = []
+    for n in range(count):
+        given = {"messages": [HumanMessage(f"question {n}")]}
+        run = await runner.start(f"{HERE}:talk", given, thread_id=thread)
+        found.append((run.id, await run.result()))
+    return found
+
+
+async def test_each_turn_gives_its_whole_conversation_also_later_and_after_pruning() -> None:
+    async with nearfar.Runner() as runner:
+        told = await turns(runner, 40)
+    async with nearfar.Runner() as runner:
+        saver = runner._saver
+        assert await saver.aretain("t", Retention(checkpoints=5))
+        for run_id, given in told:
+            record = await (await runner.get(run_id)).record()
+            assert record.output == given
+        last = await talk.copy({"checkpointer": saver}).aget_state(
+            {"configurable": {"thread_id": "t"}}
+        )
+        assert told[-1][1] == to_plain(last.values)
+
+
+async def test_what_a_run_gave_stays_when_a_later_one_changes_a_message_in_place() -> None:
+    async with nearfar.Runner() as runner:
+        *_, (earlier, given) = await turns(runner, 12)
+        run = await runner.start(f"{HERE}:edit", {"messages": []}, thread_id="t")
+        changed = await run.result()
+        assert changed["messages"][2]["content"].endswith(" (changed)")
+        assert (await (await runner.get(earlier)).record()).output == given
+        assert not given["messages"][2]["content"].endswith(" (changed)")
+
+
+async def test_a_forgotten_run_leaves_nothing_of_its_output() -> None:
+    async with nearfar.Runner() as runner:
+        *_, (run_id, _) = await turns(runner, 12)
+        await runner.forget(run_id)
+        assert await runner._saver.akept("t", run_id) == {}
+        await runner.prune(older_than_s=-1)
+        assert await runner._saver.ahead("t") is None
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_a_thread_grows_by_what_is_new_in_it() -> None:
+    """Size after 120 turns is less than 2.5 times that after 60; with whole outputs it is 4 times."""
+
+    def size() -> int:
+        with closing(sqlite3.connect(home() / "nearfar.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return (home() / "nearfar.db").stat().st_size
+
+    sizes = []
+    async with nearfar.Runner() as runner:
+        for _ in range(2):
+            await turns(runner, 60)
+            sizes.append(size())
+    assert sizes[1] < 2.5 * sizes[0]
+    assert sizes[1] < 120 * 12_000
