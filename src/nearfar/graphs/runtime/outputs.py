@@ -1,0 +1,42 @@
+"""What a run gave: plain JSON in the journal, but for long conversations.
+
+Each turn of a thread gives the whole conversation. The checkpoint that it ended with holds the
+messages already, so the journal says where, and they are put in when somebody asks.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+
+from nearfar.graphs.plain import message_fields, to_plain
+from nearfar.storage.checkpoints import ExtendedSaver
+from nearfar.storage.journal import Record
+
+_LONG = 16  # messages; a shorter conversation stands in the journal itself
+
+
+def conversations(output: Any) -> dict[str, list[BaseMessage]]:
+    """The long lists of messages in an output."""
+    if not isinstance(output, dict):
+        return {}
+    return {name: value for name, value in output.items() if _is_conversation(value)}
+
+
+def _is_conversation(value: Any) -> bool:
+    long = isinstance(value, list) and len(value) >= _LONG
+    return long and all(isinstance(held, BaseMessage) for held in value)
+
+
+async def whole(record: Record, saver: ExtendedSaver) -> Record:
+    """The record with everything in its output."""
+    if not record.apart:
+        return record
+    kept = await saver.akept(record.thread_id, record.id)
+    found = {name: [_plain(held) for held in kept.get(name, ())] for name in record.apart}
+    return replace(record, output={**record.output, **found}, apart=[])
+
+
+def _plain(held: Any) -> Any:
+    return message_fields(held) if isinstance(held, Mapping) else to_plain(held)
