@@ -122,13 +122,12 @@ class Attempt:
 
     async def _reached(self, saver: ExtendedSaver, after: StateSnapshot, output: Any) -> Outcome:
         """The end, or a pause with its questions; long conversations stay with the checkpoints."""
-        apart: list[str] = []
-        head = _id_of(after)
-        lists = conversations(output)
-        if lists and head is not None:
-            apart = await saver.akeep(self.record.thread_id, self.record.id, head, lists)
-            output = {name: None if name in apart else value for name, value in output.items()}
-        return replace(_reached(after, output), apart=tuple(apart))
+        head, apart = _id_of(after), conversations(output)
+        if not apart or head is None:
+            return _reached(after, output)
+        await saver.akeep(self.record.thread_id, self.record.id, head, apart)
+        rest = {name: None if name in apart else value for name, value in output.items()}
+        return replace(_reached(after, rest), apart=tuple(apart))
 
     async def _settled(self, outcome: Outcome, effects: EffectStore) -> Outcome:
         """No run ends while an effect of its own is in doubt, whatever its steps made of that.

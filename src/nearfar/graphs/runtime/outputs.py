@@ -33,10 +33,9 @@ async def whole(record: Record, saver: ExtendedSaver) -> Record:
     """The record with everything in its output."""
     if not record.apart:
         return record
-    kept = await saver.akept(record.thread_id, record.id)
-    found = {name: [_plain(held) for held in kept.get(name, ())] for name in record.apart}
-    return replace(record, output={**record.output, **found}, apart=[])
+    kept = await saver.akept(record.thread_id, record.id, _shown)
+    return replace(record, output={**record.output, **kept}, apart=[])
 
 
-def _plain(held: Any) -> Any:
+def _shown(held: Any) -> Any:
     return message_fields(held) if isinstance(held, Mapping) else to_plain(held)

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
 
-from .items import Lend, Memos, Sealing, Splitter
+from .items import Lend, Memos, Output, Sealing, Show, Splitter
 from .pruning import Retention
 
 T = TypeVar("T")
@@ -46,21 +46,19 @@ class ExtendedSaver(BaseCheckpointSaver[str], ABC):
 
     async def akeep(
         self, thread_id: str, name: str, checkpoint_id: str, lists: Mapping[str, Sequence[Any]]
-    ) -> list[str]:
+    ) -> None:
         """Keep a checkpoint's lists of messages under a name, also when the checkpoint is pruned.
 
-        Costs a few bytes, however long they are. Channels that the checkpoint holds in another way
-        are not kept; the names of those that are.
+        Costs a few bytes where the checkpoint holds them whole, else what is new in them.
         """
-        lengths = {channel: len(held) for channel, held in lists.items()}
-        return await self._keep(str(thread_id), name, checkpoint_id, lengths)
+        await self._keep(Output(str(thread_id), name, checkpoint_id, lists))
 
-    async def akept(self, thread_id: str, name: str) -> dict[str, list[Any]]:
-        """What was kept under the name, by channel: each message's fields, not to be changed.
+    async def akept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
+        """What was kept under the name, by channel.
 
-        Messages with fields that are not plain come as they are.
+        ``show`` makes plain JSON of a message, or of its fields; what it made is remembered.
         """
-        return await self._kept(str(thread_id), name)
+        return await self._kept(str(thread_id), name, show)
 
     async def arelease(self, thread_id: str, names: Sequence[str]) -> None:
         """Forget what was kept under these names."""
@@ -118,12 +116,10 @@ class ExtendedSaver(BaseCheckpointSaver[str], ABC):
     async def _head(self, thread_id: str) -> tuple[str, Mapping[str, Any]] | None: ...
 
     @abstractmethod
-    async def _keep(
-        self, thread_id: str, name: str, checkpoint_id: str, lengths: Mapping[str, int]
-    ) -> list[str]: ...
+    async def _keep(self, output: Output) -> None: ...
 
     @abstractmethod
-    async def _kept(self, thread_id: str, name: str) -> dict[str, list[Any]]: ...
+    async def _kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]: ...
 
     @abstractmethod
     async def _release(self, thread_id: str, names: Sequence[str]) -> None: ...

@@ -9,7 +9,7 @@ changed in place is stored anew.
 import hashlib
 import operator
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from nearfar.errors import CheckpointDataError
 
-from .messages import KINDS, Fields, from_row, make, same, take
+from .messages import KINDS, Fields, from_row, make, same, shown_copy, take
 from .serde import StrictSerializer
 
 SPLIT_FROM = 8  # items; a shorter list stands in the checkpoint itself
@@ -34,6 +34,9 @@ _SCALARS = (str, int, float, bool, type(None))
 Ref = list[Any]
 """Its kind, then first and last number of each range."""
 
+
+Show = Callable[[Any], Any]
+"""From a message, or the fields of one, to plain JSON."""
 
 Life = tuple[int, int]
 """A thread's token, another one when it was deleted and begun anew; how often it was pruned."""
@@ -62,11 +65,12 @@ class Sealing(Protocol):
 class Item:
     """A piece: stored under ``number``, or still to be stored."""
 
-    __slots__ = ("content", "digest", "fields", "kind", "number")
+    __slots__ = ("content", "digest", "fields", "kind", "number", "shown")
 
     def __init__(self, kind: str, content: bytes, digest: bytes | None, fields: Fields | None):
         self.kind, self.content, self.digest, self.fields = kind, content, digest, fields
         self.number: int | None = None
+        self.shown: dict[str, Any] | None = None  # as JSON; made when somebody asks
 
     def stored(self, number: int) -> None:
         """Its bytes are no longer needed."""
@@ -98,16 +102,6 @@ class Pieces:
         return self.ref
 
 
-def lists_in(refs: bytes | None, lengths: Mapping[str, int]) -> dict[str, Ref]:
-    """Of a row's refs those of the channels that are stored as lists of just that length."""
-    found: dict[str, Ref] = ormsgpack.unpackb(refs) if refs else {}
-    return {
-        name: ref
-        for name, ref in found.items()
-        if ref[0] == _LIST and lengths.get(name) == len(spread(ref[1:]))
-    }
-
-
 def ranges(numbers: Iterable[Any], start: Sequence[int] = ()) -> list[int]:
     """First and last number of each run, after ``start``: 1, 2, 3, 7 becomes [1, 3, 7, 7]."""
     found = list(start)
@@ -128,18 +122,50 @@ def spread(bounds: Sequence[int]) -> list[int]:
 
 
 @dataclass
+class Output:
+    """Lists of messages that a thread gave, on their way to be kept under a name."""
+
+    thread_id: str
+    name: str
+    checkpoint_id: str
+    """The checkpoint that they are the values of."""
+    lists: Mapping[str, Sequence[Any]]
+
+    def held(self, refs: bytes | None) -> dict[str, Ref]:
+        """The refs of those lists that the checkpoint itself holds in pieces."""
+        found: dict[str, Ref] = ormsgpack.unpackb(refs) if refs else {}
+        return {
+            channel: ref
+            for channel, ref in found.items()
+            if ref[0] == _LIST and len(self.lists.get(channel, ())) == len(spread(ref[1:]))
+        }
+
+    def added(
+        self, channel: str, splitter: "Splitter", before: Sequence[Item], last: int
+    ) -> tuple[Ref, list[Any]]:
+        """The ref of a list that begins as ``before`` does, and rows for the rest, from ``last`` on."""
+        rows = []
+        items = splitter.continued(self.lists[channel], before)
+        for item in items:
+            if item.number is None:
+                item.number = last = last + 1
+                rows.append((self.thread_id, last, item.kind, item.content))
+        return [_LIST, *ranges(item.number for item in items)], rows
+
+
+@dataclass
 class Memo:
     """What is known of one namespace of a thread; ``life`` tells whether the items still are there."""
 
     life: Life | None = None
     channels: dict[str, Pieces] = field(default_factory=dict)
 
-    def fields_of(self, name: str, ref: Ref, life: Life | None) -> list[dict[str, Any]] | None:
-        """The fields of a channel's messages, where just those are known in that life."""
+    def items_of(self, name: str, ref: Ref, life: Life | None) -> list[Item] | None:
+        """The items of a channel's messages, where just those are known in that life."""
         known = self.channels.get(name)
         if known is None or life is None or self.life is None or life[0] != self.life[0]:
             return None
-        return known.fields if known.ref == ref else None
+        return known.items if known.ref == ref and known.fields is not None else None
 
     @property
     def size(self) -> int:
@@ -247,6 +273,15 @@ class Splitter:
         pieces.ref = None if added else before.ref
         return pieces
 
+    def continued(self, values: Sequence[Any], before: Sequence[Item]) -> list[Item]:
+        """Items of messages: those of ``before`` as far as they are the same, then new ones."""
+        pairs = zip(values, before, strict=False)
+        count = next(
+            (n for n, (held, item) in enumerate(pairs) if not _is_same(held, item)),
+            min(len(values), len(before)),
+        )
+        return [*before[:count], *(self._item(held, {}) for held in values[count:])]
+
     def _item(self, value: Any, known: Mapping[bytes, Item]) -> Item:
         fields = take(value) if isinstance(value, BaseMessage) else None
         if fields is not None:
@@ -257,9 +292,13 @@ class Splitter:
         digest = _digest(content)
         return known.get(digest) or Item(*self.serde.seal(kind, content), digest, None)
 
-    def shown(self, item: Item) -> Any:
-        """The fields of a message as plain values, not to be changed; of another item the object."""
-        return self.value_of(item) if item.fields is None else item.fields[1]
+    def shown(self, item: Item, show: Show) -> Any:
+        """What ``show`` makes of the item, as a copy."""
+        if item.fields is None:
+            return show(self.value_of(item))
+        if item.shown is None:
+            item.shown = show(item.fields[1])
+        return shown_copy(item.shown)
 
     def read(self, kind: str, content: bytes) -> Item:
         """An item of a row; ``value_of`` makes its object."""

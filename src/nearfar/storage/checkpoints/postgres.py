@@ -26,7 +26,7 @@ from nearfar.storage.postgres import WAIT_S, postgres_errors
 from . import postgres_rows as rows
 from . import postgres_upkeep as upkeep
 from .extended import ExtendedSaver, lent
-from .items import Memo, Sealing
+from .items import Memo, Output, Sealing, Show
 from .pruning import Retention
 from .writer import StaleError
 
@@ -205,17 +205,13 @@ class PostgresSaver(ExtendedSaver, AsyncPostgresSaver):
         row = await self._read(lambda c: rows.find(c, thread_id, "", None))
         return None if row is None else (row[3], row[7])
 
-    async def _keep(
-        self, thread_id: str, name: str, checkpoint_id: str, lengths: Mapping[str, int]
-    ) -> list[str]:
-        return await self._write(
-            (thread_id,), lambda c: rows.keep(c, thread_id, name, checkpoint_id, lengths)
-        )
+    async def _keep(self, output: Output) -> None:
+        await self._write((output.thread_id,), lambda c: rows.keep(c, self._splitter, output))
 
-    async def _kept(self, thread_id: str, name: str) -> dict[str, list[Any]]:
+    async def _kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
         memo = self._memos.get(thread_id, "")
         return await self._read(
-            lambda c: rows.Reader(c, self._splitter, memo).kept(thread_id, name)
+            lambda c: rows.Reader(c, self._splitter, memo).kept(thread_id, name, show)
         )
 
     async def _release(self, thread_id: str, names: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from nearfar.errors import CheckpointDataError
 
-from .items import Item, Lend, Life, Memo, Ref, Splitter, lists_in, spread
+from .items import Item, Lend, Life, Memo, Output, Ref, Show, Splitter, spread
 from .rows import Found, NewRow, remembered
 from .writer import StaleError
 
@@ -41,7 +41,7 @@ TABLES = (
     ),
     (
         "CREATE TABLE IF NOT EXISTS checkpoint_outputs (thread_id TEXT NOT NULL, name TEXT NOT NULL,"
-        " items BYTEA NOT NULL, PRIMARY KEY (thread_id, name))"
+        " items BYTEA NOT NULL, position BIGSERIAL, PRIMARY KEY (thread_id, name))"
     ),
 )
 _COLUMNS = (
@@ -67,8 +67,12 @@ _WRITES = (
     " WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s"
 )
 _KEEP = (
-    "INSERT INTO checkpoint_outputs VALUES (%s, %s, %s)"
-    " ON CONFLICT (thread_id, name) DO UPDATE SET items = EXCLUDED.items"
+    "INSERT INTO checkpoint_outputs (thread_id, name, items) VALUES (%s, %s, %s)"
+    " ON CONFLICT (thread_id, name) DO UPDATE SET items = EXCLUDED.items,"
+    " position = EXCLUDED.position"
+)
+_LATEST_KEPT = (
+    "SELECT items FROM checkpoint_outputs WHERE thread_id = %s ORDER BY position DESC LIMIT 1"
 )
 _KEPT = "SELECT items FROM checkpoint_outputs WHERE thread_id = %s AND name = %s"
 _WHERE = "FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
@@ -127,15 +131,26 @@ async def begin_life(cursor: Any, thread_id: str, last_number: int = 0) -> Life:
     return life
 
 
-async def keep(
-    cursor: Any, thread_id: str, name: str, checkpoint_id: str, lengths: Mapping[str, int]
-) -> list[str]:
-    """Note what those lists of the checkpoint are made of; the ones that are stored in pieces."""
-    row = await find(cursor, thread_id, "", checkpoint_id)
-    found = lists_in(row[8], lengths) if row else {}
-    if found:
-        await cursor.execute(_KEEP, (thread_id, name, ormsgpack.packb(found)))
-    return list(found)
+async def keep(cursor: Any, splitter: Splitter, output: Output) -> None:
+    """Note what an output is made of; what the checkpoint does not hold is stored beside it."""
+    thread_id = output.thread_id
+    found = await life_of(cursor, thread_id, lock=True)
+    row = await find(cursor, thread_id, "", output.checkpoint_id)
+    refs = output.held(row[8] if row else None)
+    absent = output.lists.keys() - refs.keys()
+    if absent:
+        await cursor.execute(_LATEST_KEPT, (thread_id,))
+        latest = await cursor.fetchone()
+        earlier = ormsgpack.unpackb(latest[0]) if latest else {}
+        reader = Reader(cursor, splitter)
+        last = found[1] if found else 0
+        for channel in sorted(absent):
+            before = await reader.read_items(thread_id, earlier.get(channel, [""]))
+            refs[channel], rows = output.added(channel, splitter, before, last)
+            await cursor.executemany(_NEW_ITEMS, rows)
+            last += len(rows)
+        await cursor.execute(_LAST, (last, thread_id))
+    await cursor.execute(_KEEP, (thread_id, output.name, ormsgpack.packb(refs)))
 
 
 @dataclass
@@ -195,7 +210,7 @@ class Reader:
             if known is not None and self._lend is not Lend.NO:
                 value, pieces = self._splitter.lend(known, self._lend), known
             else:
-                items = known.items if known else await self._read_items(thread_id, ref)
+                items = known.items if known else await self.read_items(thread_id, ref)
                 value, pieces = self._splitter.join(ref, version, items)
             memo.channels[name] = pieces
             state["channel_values"][name] = value
@@ -212,17 +227,17 @@ class Reader:
         )
         return Found(found, memo)
 
-    async def kept(self, thread_id: str, name: str) -> dict[str, list[Any]]:
-        """What was kept under that name: messages by their fields, not to be changed."""
+    async def kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
+        """What was kept under that name, as ``show`` shows it."""
         await self._cursor.execute(_KEPT, (thread_id, name))
         row = await self._cursor.fetchone()
         life = await life_of(self._cursor, thread_id)
         found = {}
         for channel, ref in (ormsgpack.unpackb(row[0]) if row else {}).items():
             now = life[0] if life else None
-            known = self._memo.fields_of(channel, ref, now) if self._memo else None
-            items = [] if known is not None else await self._read_items(thread_id, ref)
-            found[channel] = [*(known or ()), *map(self._splitter.shown, items)]
+            known = self._memo.items_of(channel, ref, now) if self._memo else None
+            items = await self.read_items(thread_id, ref) if known is None else known
+            found[channel] = [self._splitter.shown(item, show) for item in items]
         return found
 
     async def values_of(self, row: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
@@ -231,7 +246,7 @@ class Reader:
         apart = ormsgpack.unpackb(row[8]) if row[8] else {}
         found = {name: inline[name] for name in names if name in inline}
         for name in apart.keys() & set(names):
-            items = await self._read_items(row[1], apart[name])
+            items = await self.read_items(row[1], apart[name])
             found[name] = self._splitter.join(apart[name], None, items)[0]
         return found
 
@@ -249,7 +264,8 @@ class Reader:
         serde = self._splitter.serde
         return serde.plain.loads_typed(serde.unseal(kind, bytes(content)))
 
-    async def _read_items(self, thread_id: str, ref: Ref) -> list[Item]:
+    async def read_items(self, thread_id: str, ref: Ref) -> list[Item]:
+        """The items of a ref."""
         cached, numbers = self._items, spread(ref[1:])
         if any((thread_id, number) not in cached for number in numbers):
             for first, last in zip(ref[1::2], ref[2::2], strict=True):

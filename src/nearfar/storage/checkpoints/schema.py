@@ -50,7 +50,7 @@ def _task_paths(connection: sqlite3.Connection) -> None:
 _OUTPUTS = (
     # What a run gave, by the items it is made of: they stay when its checkpoints go.
     "CREATE TABLE checkpoint_outputs (thread_id TEXT NOT NULL, name TEXT NOT NULL,"
-    " items BLOB NOT NULL, PRIMARY KEY (thread_id, name)) WITHOUT ROWID"
+    " items BLOB NOT NULL, PRIMARY KEY (thread_id, name))"
 )
 
 MIGRATIONS = (

@@ -29,7 +29,7 @@ from nearfar.storage.database import connect
 from . import upkeep
 from .delta import history
 from .extended import ExtendedSaver, lent
-from .items import Memo, Sealing
+from .items import Memo, Output, Sealing, Show
 from .pruning import Retention
 from .rows import COLUMNS, INSERT_WRITES, Found, NewCheckpoint, Reader, keep
 from .schema import prepare
@@ -223,16 +223,14 @@ class SqliteSaver(ExtendedSaver, AsyncSqliteSaver):
         row = await self._read(lambda c: c.execute(_HEAD, (thread_id,)).fetchone())
         return None if row is None else (row[0], json.loads(row[1]) if row[1] else {})
 
-    async def _keep(
-        self, thread_id: str, name: str, checkpoint_id: str, lengths: Mapping[str, int]
-    ) -> list[str]:
-        return await self._write(
-            (thread_id,), lambda c: keep(c, thread_id, name, checkpoint_id, lengths)
-        )
+    async def _keep(self, output: Output) -> None:
+        await self._write((output.thread_id,), lambda c: keep(c, self._splitter, output))
 
-    async def _kept(self, thread_id: str, name: str) -> dict[str, list[Any]]:
+    async def _kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
         memo = self._memos.get(thread_id, "")
-        return await self._read(lambda c: Reader(c, self._splitter, memo).kept(thread_id, name))
+        return await self._read(
+            lambda c: Reader(c, self._splitter, memo).kept(thread_id, name, show)
+        )
 
     async def _release(self, thread_id: str, names: Sequence[str]) -> None:
         await self._write((thread_id,), lambda c: upkeep.release(c, thread_id, names))
