@@ -13,6 +13,7 @@ from nearfar.agents.messages import Messages
 from nearfar.graphs.plain import to_plain
 from nearfar.settings import home
 from nearfar.storage.checkpoints.pruning import Retention
+from nearfar.storage.checkpoints.types import starts_quietly
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -89,6 +90,29 @@ async def test_what_a_run_gave_stays_when_a_later_one_changes_a_message_in_place
         assert changed["messages"][2]["content"].endswith(" (changed)")
         assert (await (await runner.get(earlier)).record()).output == given
         assert not given["messages"][2]["content"].endswith(" (changed)")
+
+
+def to_change(state: MessagesState) -> str:
+    """Say where to go, and change a message on the way."""
+    change(state)
+    return "quiet"
+
+
+routed = StateGraph(MessagesState).add_node("quiet", lambda state: {})
+routed.add_conditional_edges(START, to_change, ["quiet"])
+
+
+async def test_a_message_that_is_changed_on_the_way_to_the_first_step_is_stored() -> None:
+    assert starts_quietly(talk)
+    assert not starts_quietly(routed.compile())
+    async with nearfar.Runner() as runner:
+        await turns(runner, 12)
+        given = {"messages": [HumanMessage("go")]}
+        run = await runner.start(f"{HERE}:routed", given, thread_id="t")
+        assert (await run.result())["messages"][2]["content"].endswith(" (changed)")
+    async with nearfar.Runner() as runner:
+        [*_, last] = await runner.states(await (await runner.get(run.id)).record())
+        assert last[1]["messages"][2].content.endswith(" (changed)")
 
 
 async def test_a_forgotten_run_leaves_nothing_of_its_output() -> None:

@@ -26,7 +26,7 @@ def conversations(output: Any) -> dict[str, list[BaseMessage]]:
 
 def _is_conversation(value: Any) -> bool:
     long = isinstance(value, list) and len(value) >= _LONG
-    return long and all(isinstance(held, BaseMessage) for held in value)
+    return long and all(issubclass(kind, BaseMessage) for kind in set(map(type, value)))
 
 
 async def whole(record: Record, saver: ExtendedSaver) -> Record:

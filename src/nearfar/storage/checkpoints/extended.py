@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver, get_checkpoint_id
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointMetadata, get_checkpoint_id
 
 from .items import Lend, Memos, Output, Sealing, Show, Splitter
 from .pruning import Retention
@@ -22,6 +22,7 @@ class ExtendedSaver(BaseCheckpointSaver[str], ABC):
     """Threads are deleted, copied and pruned, and what their runs gave is kept apart from history."""
 
     loop: asyncio.AbstractEventLoop
+    _quiet_start = False
 
     def _prepare(self, serde: Sealing, retention: Retention | None, guard: Any) -> None:
         self._splitter, self._memos = Splitter(serde), Memos()
@@ -33,6 +34,19 @@ class ExtendedSaver(BaseCheckpointSaver[str], ABC):
         serde = self._splitter.serde.with_types(extra_allowlist)
         clone.serde, clone._splitter = cast("Any", serde), Splitter(serde)  # noqa: SLF001 - of this class
         return clone
+
+    def for_graph(self, types: Any, *, quiet_start: bool) -> Self:
+        """The same checkpointer for one graph; ``quiet_start``: none of its code runs before its steps."""
+        clone = self.with_allowlist(types)
+        clone._quiet_start = quiet_start  # noqa: SLF001 - of this class
+        return clone
+
+    def _is_untouched(self, space: str, metadata: CheckpointMetadata) -> bool:
+        """Whether nobody but LangGraph has had the state until the checkpoint after this one.
+
+        That is so after the input was put in: what comes next is the state with the input.
+        """
+        return self._quiet_start and space == "" and metadata.get("source") == "input"
 
     def with_guard(self, guard: Any) -> Self:
         """The same checkpointer for a writer with a right of its own; connections and memory are shared."""

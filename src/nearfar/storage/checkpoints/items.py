@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from nearfar.errors import CheckpointDataError
 
-from .messages import KINDS, Fields, from_row, make, same, shown_copy, take
+from .messages import KINDS, Fields, from_row, make, same, take
 from .serde import StrictSerializer
 
 SPLIT_FROM = 8  # items; a shorter list stands in the checkpoint itself
@@ -70,7 +70,7 @@ class Item:
     def __init__(self, kind: str, content: bytes, digest: bytes | None, fields: Fields | None):
         self.kind, self.content, self.digest, self.fields = kind, content, digest, fields
         self.number: int | None = None
-        self.shown: dict[str, Any] | None = None  # as JSON; made when somebody asks
+        self.shown: dict[str, str] | None = None  # as JSON, once somebody asked
 
     def stored(self, number: int) -> None:
         """Its bytes are no longer needed."""
@@ -115,6 +115,11 @@ def ranges(numbers: Iterable[Any], start: Sequence[int] = ()) -> list[int]:
     return found
 
 
+def length(bounds: Sequence[int]) -> int:
+    """How many numbers are in those ranges."""
+    return sum(bounds[1::2]) - sum(bounds[::2]) + len(bounds) // 2
+
+
 def spread(bounds: Sequence[int]) -> list[int]:
     """The numbers of those ranges."""
     pairs = zip(bounds[::2], bounds[1::2], strict=True)
@@ -137,7 +142,7 @@ class Output:
         return {
             channel: ref
             for channel, ref in found.items()
-            if ref[0] == _LIST and len(self.lists.get(channel, ())) == len(spread(ref[1:]))
+            if ref[0] == _LIST and len(self.lists.get(channel, ())) == length(ref[1:])
         }
 
     def added(
@@ -159,6 +164,8 @@ class Memo:
 
     life: Life | None = None
     channels: dict[str, Pieces] = field(default_factory=dict)
+    untouched: bool = False
+    """No step has run since the objects were read (and looked through)."""
 
     def items_of(self, name: str, ref: Ref, life: Life | None) -> list[Item] | None:
         """The items of a channel's messages, where just those are known in that life."""
@@ -222,21 +229,23 @@ class Splitter:
             if before and version is not None and version == before.version and name not in changed:
                 apart[name] = before
                 continue
-            pieces = self._pieces(value, version, before)
+            pieces = self._pieces(value, version, before, trusted=memo.untouched)
             if pieces is None:
                 inline[name] = value
             else:
                 apart[name] = pieces
         return inline, apart
 
-    def _pieces(self, value: Any, version: Any, before: Pieces | None) -> Pieces | None:
+    def _pieces(
+        self, value: Any, version: Any, before: Pieces | None, *, trusted: bool
+    ) -> Pieces | None:
         kind, whole = _LIST, value
         if isinstance(value, _DeltaSnapshot):
             kind, value = _SNAPSHOT, value.value
         known = before.by_digest if before else {}
         if type(value) is list and len(value) >= SPLIT_FROM:
             if KINDS.keys() >= set(map(type, value)):
-                return self._listed(kind, value, version, before)
+                return self._listed(kind, value, version, before, trusted=trusted)
             packed = [self.serde.plain.dumps_typed(held) for held in value]
             size = sum(len(content) for _, content in packed)
             if size >= 2 * APART_FROM and size >= WORTH_SPLITTING * len(value):
@@ -248,10 +257,12 @@ class Splitter:
         items = [self._generic(plain, content, known)]
         return Pieces(_WHOLE, version, [], items, by_digest=_by_digest(items))
 
-    def _listed(self, kind: str, value: list[Any], version: Any, before: Pieces | None) -> Pieces:
+    def _listed(
+        self, kind: str, value: list[Any], version: Any, before: Pieces | None, *, trusted: bool
+    ) -> Pieces:
         if before is None or before.kind != kind:
             before = Pieces(kind, None, [], [], fields=[])
-        items = before.items[: _unchanged(value, before)]
+        items = before.items[: _unchanged(value, before, trusted=trusted)]
         same_from_start = len(items)
         if same_from_start < min(len(value), len(before.values)) and not before.by_id:
             before.by_id = {id(held): n for n, held in enumerate(before.values)}
@@ -292,13 +303,17 @@ class Splitter:
         digest = _digest(content)
         return known.get(digest) or Item(*self.serde.seal(kind, content), digest, None)
 
-    def shown(self, item: Item, show: Show) -> Any:
-        """What ``show`` makes of the item, as a copy."""
+    def shown(self, items: Iterable[Item], show: Show) -> list[Any]:
+        """What ``show`` makes of the items; what is remembered of it is given as copies."""
+        return [self._shown(one, show) if one.shown is None else one.shown.copy() for one in items]
+
+    def _shown(self, item: Item, show: Show) -> Any:
         if item.fields is None:
             return show(self.value_of(item))
-        if item.shown is None:
-            item.shown = show(item.fields[1])
-        return shown_copy(item.shown)
+        made = show(item.fields[1])
+        if all(type(value) is str for value in made.values()):  # most are: a flat copy will do
+            item.shown = made.copy()
+        return made
 
     def read(self, kind: str, content: bytes) -> Item:
         """An item of a row; ``value_of`` makes its object."""
@@ -361,13 +376,16 @@ def _is_same(held: Any, item: Item) -> bool:
     return type(held) in (str, bytes, int, float)
 
 
-def _unchanged(value: list[Any], before: Pieces) -> int:
-    """How many items at the start are the same objects with the same content."""
+def _unchanged(value: list[Any], before: Pieces, *, trusted: bool) -> int:
+    """How many items at the start are the same objects with the same content.
+
+    ``trusted``: the same objects have the same content.
+    """
     known = before.values
     count = min(len(value), len(known))
     if not all(map(operator.is_, value, known)):
         count = next(n for n in range(count) if value[n] is not known[n])
-    if before.fields is not None and _are_same(value[:count], before.fields[:count]):
+    if before.fields is not None and (trusted or _are_same(value[:count], before.fields[:count])):
         return count
     items = before.items
     return next((n for n in range(count) if not _is_same(value[n], items[n])), count)

@@ -44,15 +44,6 @@ def plain_copy(value: Any) -> Any:
     raise NotPlainError
 
 
-def shown_copy(shown: dict[str, Any]) -> dict[str, Any]:
-    """A copy down to the scalars; most messages have nothing deeper than their own fields."""
-    copied = shown.copy()
-    for name, value in shown.items():
-        if type(value) is not str:
-            copied[name] = plain_copy(value)
-    return copied
-
-
 def _is_text(key: Any) -> bool:
     if type(key) is not str:
         raise NotPlainError

@@ -73,6 +73,6 @@ def retention_of(settings: Settings) -> "Retention":
 
 def allow_types_of(saver: "ExtendedSaver", graph: Any) -> "ExtendedSaver":
     """The checkpointer, for this graph: the classes that its state declares may stand in it."""
-    from .types import declared_types
+    from .types import declared_types, starts_quietly
 
-    return saver.with_allowlist(declared_types(graph))
+    return saver.for_graph(declared_types(graph), quiet_start=starts_quietly(graph))

@@ -166,7 +166,8 @@ class PostgresSaver(ExtendedSaver, AsyncPostgresSaver):
                 self._memos.drop([thread_id])
                 raise
             row.settle(committed=True)
-            self._memos.put(thread_id, space, Memo(life, dict(pieces)))
+            new = Memo(life, dict(pieces), self._is_untouched(space, metadata))
+            self._memos.put(thread_id, space, new)
             break
         if self._retention.due(space, metadata.get("step")):
             await self.aretain(thread_id)

@@ -237,7 +237,7 @@ class Reader:
             now = life[0] if life else None
             known = self._memo.items_of(channel, ref, now) if self._memo else None
             items = await self.read_items(thread_id, ref) if known is None else known
-            found[channel] = [self._splitter.shown(item, show) for item in items]
+            found[channel] = self._splitter.shown(items, show)
         return found
 
     async def values_of(self, row: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:

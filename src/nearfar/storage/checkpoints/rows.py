@@ -239,7 +239,7 @@ class Reader:
         for channel, ref in (ormsgpack.unpackb(row[0]) if row else {}).items():
             known = self._memo.items_of(channel, ref, life) if self._memo else None
             items = self.read_items(thread_id, ref) if known is None else known
-            found[channel] = [self.splitter.shown(item, show) for item in items]
+            found[channel] = self.splitter.shown(items, show)
         return found
 
     def values_of(

@@ -175,7 +175,7 @@ class SqliteSaver(ExtendedSaver, AsyncSqliteSaver):
             row = NewCheckpoint(
                 thread_id, space, checkpoint["id"], parent, kind, content, text, pieces, memo.life
             )
-            new = Memo(memo.life, dict(pieces))
+            new = Memo(memo.life, dict(pieces), self._is_untouched(space, metadata))
             self._memos.put(thread_id, space, new)
             try:
                 new.life = await self._write((thread_id,), row.write, row.settle)
