@@ -16,6 +16,7 @@ from nearfar.graphs.registry import find, names, workflow
 from nearfar.settings import Settings, load_settings
 
 GRAPH_FILE = """
+from contextlib import asynccontextmanager
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
@@ -40,6 +41,13 @@ def needs(thing):
 
 async def later():
     return graph
+
+@asynccontextmanager
+async def opened():
+    yield graph
+
+def leaves():
+    raise SystemExit(3)
 
 def breaks():
     raise RuntimeError("no luck")
@@ -90,12 +98,17 @@ def test_references_are_taken_apart_also_with_a_drive(reference: str, place: Pla
     assert parse_place(reference) == place
 
 
-@pytest.mark.parametrize("attribute", ["graph", "builder", "make", "make_with"])
+@pytest.mark.parametrize("attribute", ["graph", "builder", "make", "make_with", "later"])
 def test_a_graph_may_be_compiled_or_not_or_made_by_a_function(file: Path, attribute: str) -> None:
     graph = workflow(f"{file}:{attribute}", settings=Settings())
     assert isinstance(graph, CompiledStateGraph)
     assert graph.checkpointer is None
     assert graph.invoke({"text": "hi"}) == {"text": "HI"}
+
+
+async def test_an_async_function_makes_a_graph_also_where_a_loop_runs(file: Path) -> None:
+    graph = workflow(f"{file}:later", settings=Settings())
+    assert await graph.ainvoke({"text": "hi"}) == {"text": "HI"}
 
 
 def test_the_attribute_graph_is_meant_when_none_is_named(file: Path) -> None:
@@ -129,7 +142,8 @@ def test_a_checkpointer_that_a_graph_was_compiled_with_is_left_out(
     [
         ("number", "is a int, not a LangGraph graph"),
         ("needs", "needs thing"),
-        ("later", "is not async"),
+        ("opened", "is a context manager"),
+        ("leaves", "SystemExit: 3"),
         ("breaks", "RuntimeError: no luck"),
     ],
 )

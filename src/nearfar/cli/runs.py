@@ -58,7 +58,7 @@ def list_runs(
 
     async def find(runner: "Runner") -> "list[Record]":
         runs = await runner.list(status=status, workflow=workflow, limit=limit)
-        return [await run.record() for run in runs]
+        return [await runner.journal.get(run.id) for run in runs]  # without their outputs
 
     records = with_runner(find)
     from nearfar.graphs.runtime.showing import summary

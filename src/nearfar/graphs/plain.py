@@ -12,6 +12,8 @@ from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 _DEEPEST = 100
+_ALWAYS = frozenset({"type", "content"})  # of a message; other fields are told unless they are empty
+_EMPTY: tuple[Any, ...] = (None, [], {}, "")
 
 
 def to_plain(value: Any, _depth: int = 0) -> Any:
@@ -42,8 +44,16 @@ def _key(key: Any) -> str:
 def _message(message: BaseMessage) -> dict[str, Any]:
     """A message without the fields that are empty."""
     fields = {name: getattr(message, name) for name in type(message).model_fields}
-    always = {"type", "content"}
-    return {name: v for name, v in fields.items() if name in always or v not in (None, [], {}, "")}
+    return {name: v for name, v in fields.items() if name in _ALWAYS or v not in _EMPTY}
+
+
+def message_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as ``to_plain`` gives it, from its fields, which are plain values."""
+    return {
+        name: v if type(v) is str else to_plain(v)
+        for name, v in fields.items()
+        if v or name in _ALWAYS or v not in _EMPTY
+    }
 
 
 def _unknown(value: Any) -> Any:

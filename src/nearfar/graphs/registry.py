@@ -1,12 +1,14 @@
 """Find workflows: by name (settings, built in, installed packages) or by place (file, module).
 
 A workflow may be given as a compiled graph, as a ``StateGraph`` (compiled here), or as a function
-that makes one of them, with no argument or with ``settings``.
+that makes one of them, with no argument or with ``settings``, async or not.
 """
 
+import asyncio
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -63,10 +65,11 @@ class Workflow:
             return self._checked(value)
         options = {"settings": settings} if self._takes_settings(value) else {}
         try:
-            return self._checked(value(**options))
+            made = value(**options)
+            return self._checked(_awaited(made) if inspect.iscoroutine(made) else made)
         except NearfarError:
             raise
-        except Exception as error:  # a plugin boundary: the factory is the user's code
+        except (Exception, SystemExit) as error:  # a plugin boundary: the factory is the user's code
             raise WorkflowError(
                 f"The function {self.reference} that makes the workflow failed: "
                 f"{type(error).__name__}: {error}",
@@ -97,9 +100,8 @@ class Workflow:
     def _checked(self, value: Any) -> Any:
         if isinstance(value, StateGraph | Pregel):
             return value
-        if inspect.iscoroutine(value):
-            value.close()
-            raise self._not_a_graph("a coroutine; the function that makes a workflow is not async")
+        if hasattr(value, "__aenter__") or hasattr(value, "__enter__"):
+            raise self._not_a_graph("a context manager; a workflow outlives the call that makes it")
         raise self._not_a_graph(f"a {type(value).__name__}")
 
     def _not_a_graph(self, what: str) -> WorkflowError:
@@ -108,6 +110,12 @@ class Workflow:
             remedy="Name a StateGraph, a compiled graph, or a function that returns one.",
             data={"name": self.name},
         )
+
+
+def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """What it returns, from an event loop of its own: the caller's, if there is one, is busy."""
+    with ThreadPoolExecutor(1, thread_name_prefix="nearfar-factory") as thread:
+        return thread.submit(asyncio.run, coroutine).result()
 
 
 def _compiled(value: Any) -> Graph:

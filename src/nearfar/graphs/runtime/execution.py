@@ -1,14 +1,14 @@
 """One attempt at a run: call its graph with what is still to be done, and say how it ended."""
 
+import asyncio
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
-from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.constants import START
 from langgraph.types import Command, StateSnapshot
 
@@ -18,8 +18,9 @@ from nearfar.graphs.plain import to_plain
 from nearfar.graphs.registry import Graph
 from nearfar.llm.money import spending_run
 from nearfar.settings import Settings
-from nearfar.storage.checkpoints import allow_types_of, guarded
+from nearfar.storage.checkpoints import ExtendedSaver, allow_types_of, glancing, guarded
 from nearfar.storage.effects import EffectStore
+from nearfar.storage.effects.once import NeedsReconcile, needs_reconcile
 from nearfar.storage.journal import Fence, Finish, Journal, Record
 from nearfar.tools.exits import exits_contained
 
@@ -28,6 +29,7 @@ from .events import Publish, RunEvent
 from .failures import failure, step_of
 from .metering import Meter
 from .outcomes import Outcome, Question, outcome_of
+from .outputs import conversations
 
 
 class StorageTrouble(Exception):  # noqa: N818 - says what the attempt ran into
@@ -47,7 +49,7 @@ class Attempt:
     graph: Graph
     settings: Settings
     journal: Journal
-    saver: BaseCheckpointSaver[str]  # without a guard
+    saver: ExtendedSaver  # without a guard
     publish: Publish
     tokens: bool  # whether models are asked to stream
     raised: NearfarError | None = None  # with its cause, for who waits in this process
@@ -71,6 +73,7 @@ class Attempt:
             kept = self.graph.copy({"checkpointer": saver})
             with spending_run(record.id), running(context):
                 outcome, head = await self._outcome(kept, saver, config)
+            outcome = await self._settled(outcome, effects)
         except StorageError as error:
             raise StorageTrouble(error) from error
         finally:
@@ -79,6 +82,7 @@ class Attempt:
         return Finish(
             status=outcome.status,
             output=outcome.output,
+            apart=outcome.apart,
             error=outcome.error,
             questions=[question.to_dict() for question in outcome.questions],
             usage=dict(meter.usage),
@@ -89,16 +93,16 @@ class Attempt:
         )
 
     async def _outcome(
-        self, graph: Graph, saver: BaseCheckpointSaver[str], config: Any
+        self, graph: Graph, saver: ExtendedSaver, config: Any
     ) -> tuple[Outcome, str | None]:
         try:
             call = await self._call(graph, saver, config)
             if isinstance(call, Outcome):
-                return call, await _head(saver, config)
+                return call, await self._head(saver)
             with exits_contained():  # other runs go on in this program
                 output = await self._drive(graph, call.given, config)
-            after = await graph.aget_state(config)
-            return _reached(after, output), _id_of(after)
+            after = await graph.aget_state(glancing(config))
+            return await self._reached(saver, after, output), _id_of(after)
         except NearfarError as error:
             if isinstance(error, StorageError) and self._is_ours(error):
                 raise
@@ -109,13 +113,43 @@ class Attempt:
             self.raised = self._failure(error, saver)
         except Exception as error:  # noqa: BLE001 - a plugin boundary: the steps are the user's code
             self.raised = self._failure(error, saver)
-        return outcome_of(self.raised), await _head(saver, config)
+        return outcome_of(self.raised), await self._head(saver)
+
+    async def _head(self, saver: ExtendedSaver) -> str | None:
+        found = await saver.ahead(self.record.thread_id)
+        return found[0] if found else None
+
+    async def _reached(self, saver: ExtendedSaver, after: StateSnapshot, output: Any) -> Outcome:
+        """The end, or a pause with its questions; long conversations stay with the checkpoints."""
+        head, apart = _id_of(after), conversations(output)
+        if not apart or head is None:
+            return _reached(after, output)
+        await saver.akeep(self.record.thread_id, self.record.id, head, apart)
+        rest = {name: None if name in apart else value for name, value in output.items()}
+        return replace(_reached(after, rest), apart=tuple(apart))
+
+    async def _settled(self, outcome: Outcome, effects: EffectStore) -> Outcome:
+        """No run ends while an effect of its own is in doubt, whatever its steps made of that.
+
+        A step's ``except Exception`` may have swallowed NeedsReconcile, or turned it into an error.
+        """
+        hidden = outcome.status == "failed" and _comes_from_doubt(self.raised)
+        if not (hidden or outcome.status == "succeeded"):
+            return outcome
+        if not effects.was_used and self.record.attempt == 1:
+            return outcome  # most runs have no effects, and need not open the store
+        unsettled = [
+            effect
+            for effect in await asyncio.to_thread(effects.of_run, self.record.id)
+            if effect.status in ("reserved", "unknown")
+        ]
+        return outcome_of(needs_reconcile(unsettled[0])) if unsettled else outcome
 
     def _is_ours(self, error: StorageError) -> bool:
         """Whether the database of the runs failed, and not a file that a step wrote."""
         return error.data.get("path") == self.journal.name
 
-    def _failure(self, error: Exception, saver: BaseCheckpointSaver[str]) -> NearfarError:
+    def _failure(self, error: Exception, saver: ExtendedSaver) -> NearfarError:
         values = saver.serde.loads_typed(self.record.input)
         told = failure(error, input_schema(self.graph), values, self._about())
         told.__cause__ = error
@@ -127,7 +161,7 @@ class Attempt:
         return {**names, "thread_id": record.thread_id}
 
     async def _call(
-        self, graph: Graph, saver: BaseCheckpointSaver[str], config: Any
+        self, graph: Graph, saver: ExtendedSaver, config: Any
     ) -> "_Call | Outcome":
         """What the graph is called with, or how the run stands already.
 
@@ -136,7 +170,7 @@ class Attempt:
         """
         record = self.record
         fresh = record.base == "" and record.attempt == 1
-        head = "" if fresh else await _head(saver, config) or ""
+        head = "" if fresh else await self._head(saver) or ""
         if record.base is None:
             await self.journal.note(record.id, self.fence, base=head)
         applied = record.base is not None and head != record.base
@@ -151,10 +185,10 @@ class Attempt:
         if answers:
             return _Call(Command(resume=answers))
         if record.approved != head and (_only_waits(state) or await _at_breakpoint(graph, state)):
-            return _reached(state, await _values(graph, state))
+            return await self._reached(saver, state, await _values(graph, state))
         return _Call(None)
 
-    def _answers(self, saver: BaseCheckpointSaver[str], state: StateSnapshot) -> dict[str, Any]:
+    def _answers(self, saver: ExtendedSaver, state: StateSnapshot) -> dict[str, Any]:
         """Those answers that are still asked for: a crash may have come after one was used."""
         if self.record.answers is None:
             return {}
@@ -207,14 +241,16 @@ class Attempt:
         return output
 
 
+def _comes_from_doubt(error: BaseException | None) -> bool:
+    """Whether NeedsReconcile is among what caused the error."""
+    while error is not None and not isinstance(error, NeedsReconcile):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 @dataclass(frozen=True)
 class _Call:
     given: Any
-
-
-async def _head(saver: BaseCheckpointSaver[str], config: Any) -> str | None:
-    found = await saver.aget_tuple({"configurable": dict(config["configurable"])})
-    return found.config["configurable"]["checkpoint_id"] if found else None
 
 
 def _id_of(state: StateSnapshot) -> str | None:

@@ -31,12 +31,16 @@ class Run:
         return f"<nearfar.Run {self.id} of {self.workflow!r}>"
 
     async def record(self) -> Record:
-        """Everything that the journal holds of the run."""
+        """Everything that is known of the run."""
+        return await self._runner.whole(await self._noted())
+
+    async def _noted(self) -> Record:
+        """What the journal itself holds."""
         return await self._runner.journal.get(self.id)
 
     async def status(self) -> str:
         """queued, running, waiting, parked, reconcile, succeeded, failed or cancelled."""
-        return (await self.record()).status
+        return (await self._noted()).status
 
     async def result(self) -> Any:
         """The output as plain JSON, when the run has ended or waits for a person.
@@ -54,10 +58,10 @@ class Run:
             trouble = self._runner.worker.trouble(self.id)
             if trouble is not None:
                 raise trouble
-            record = await self.record()
+            record = await self._noted()
             if record.status in ENDED or record.status in PAUSED:
                 self._runner.worker.over(self.id)
-                return record
+                return await self._runner.whole(record)
             with suppress(TimeoutError):
                 local = self._runner.worker.works_on(self.id)  # then `changed` tells
                 async with asyncio.timeout(25 * _POLL_S if local else _POLL_S):
@@ -73,7 +77,7 @@ class Run:
         status, head = "", None
         try:
             while True:
-                record = await self.record()
+                record = await self._noted()
                 over = record.status in ENDED or record.status in PAUSED
                 while over and not queue.empty():
                     event = queue.get_nowait()

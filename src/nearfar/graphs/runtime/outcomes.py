@@ -35,6 +35,7 @@ class Outcome:
 
     status: Status
     output: Any = None
+    apart: tuple[str, ...] = ()  # keys of ``output`` that the thread's checkpoints keep
     error: dict[str, Any] | None = None  # NearfarError.to_dict()
     questions: tuple[Question, ...] = ()
     wake_at: float | None = None  # parked: when to try again, seconds since 1970; None: at once

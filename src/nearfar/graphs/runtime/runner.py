@@ -10,18 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
 from nearfar.errors import RunStateError, UsageError
 from nearfar.graphs.inputs import checked, input_schema
 from nearfar.graphs.registry import Graph, Workflow, find
 from nearfar.settings import Settings, resolve
-from nearfar.storage.checkpoints import allow_types_of, open_saver
+from nearfar.storage.checkpoints import ExtendedSaver, allow_types_of, glancing, open_saver
 from nearfar.storage.effects import Effect, EffectStore
-from nearfar.storage.journal import Claim, NewRun, Record, open_journal
+from nearfar.storage.journal import Claim, Dropped, NewRun, Record, open_journal
 
 from .forking import copy_until
 from .handle import Run
+from .outputs import whole
 from .requests import check_priority, digest_of, found_again, here, portable
 from .schedules.service import Schedules
 from .schedules.ticker import Ticker
@@ -52,7 +51,7 @@ class Runner:
         self._new_id = new_id
         self._stack = AsyncExitStack()
         self.worker = Worker(self.settings, self.journal, adopt=adopt, work=work)
-        self._saver: BaseCheckpointSaver[str]
+        self._saver: ExtendedSaver
         self.schedules = Schedules(self)
         self._ticks = schedules
 
@@ -131,7 +130,7 @@ class Runner:
         held = None
         if thread_id is not None:
             kept = graph.copy({"checkpointer": allow_types_of(self._saver, graph)})
-            held = await kept.aget_state({"configurable": {"thread_id": thread_id}})
+            held = await kept.aget_state(glancing({"configurable": {"thread_id": thread_id}}))
             if values in (None, {}) and held.next:
                 return None
         schema = input_schema(graph)
@@ -219,18 +218,21 @@ class Runner:
 
     async def prune(self, *, older_than_s: float) -> int:
         """Forget runs that ended so long ago, and threads that no run is left of; how many threads."""
-        return await self._drop(await self.journal.prune(time.time() - older_than_s))
+        dropped = await self.journal.prune(time.time() - older_than_s)
+        await self._drop(dropped)
+        return len(dropped.threads)
 
     async def forget(self, id: str) -> None:  # noqa: A002
         """Drop a run that ended, and its thread when no other run is left of it."""
         await self._drop(await self.journal.forget(id))
 
-    async def _drop(self, threads: builtins.list[str]) -> int:
-        for thread_id in threads:
+    async def _drop(self, dropped: Dropped) -> None:
+        for thread_id, runs in dropped.outputs.items():
+            await self._saver.arelease(thread_id, runs)
+        for thread_id in dropped.threads:
             await self._saver.adelete_thread(thread_id)
-        if threads:
-            await asyncio.to_thread(self._forget_effects, threads)
-        return len(threads)
+        if dropped.threads:
+            await asyncio.to_thread(self._forget_effects, dropped.threads)
 
     def _forget_effects(self, threads: builtins.list[str]) -> None:
         with EffectStore.open(self.settings) as store:
@@ -287,12 +289,12 @@ class Runner:
 
     async def head(self, record: Record) -> dict[str, Any] | None:
         """The thread's last checkpoint: id and step."""
-        config: Any = {"configurable": {"thread_id": record.thread_id}}
-        found = await self._saver.aget_tuple(config)
-        if found is None:
-            return None
-        name = found.config["configurable"]["checkpoint_id"]
-        return {"id": name, "step": dict(found.metadata).get("step")}
+        found = await self._saver.ahead(record.thread_id)
+        return None if found is None else {"id": found[0], "step": found[1].get("step")}
+
+    async def whole(self, record: Record) -> Record:
+        """The record with all of its output, whatever of it stands elsewhere."""
+        return await whole(record, self._saver)
 
 
 def _answers(record: Record, value: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def summary(record: Record) -> dict[str, Any]:
 
 async def details(runner: "Runner", record: Record) -> dict[str, Any]:
     """Everything about a run but its states."""
+    record = await runner.whole(record)
     return {
         **summary(record),
         "output": record.output,

@@ -6,11 +6,10 @@ import logging
 import time
 from collections import OrderedDict, deque
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
 from nearfar.errors import AnswerExpiredError, NearfarError, StorageError, WorkflowError
 from nearfar.graphs.registry import Graph
 from nearfar.settings import Settings
+from nearfar.storage.checkpoints import ExtendedSaver
 from nearfar.storage.journal import ENDED, Candidate, Claim, Finish, Journal
 from nearfar.storage.journal.holders import Holder
 
@@ -59,7 +58,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._closing = False
 
-    def open(self, saver: BaseCheckpointSaver[str]) -> None:
+    def open(self, saver: ExtendedSaver) -> None:
         """Begin to work, in the running loop; the steps are kept by ``saver``."""
         self._saver = saver
         if not self.works:

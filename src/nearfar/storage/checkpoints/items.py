@@ -9,8 +9,9 @@ changed in place is stored anew.
 import hashlib
 import operator
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Protocol
 
 import ormsgpack
@@ -34,8 +35,19 @@ Ref = list[Any]
 """Its kind, then first and last number of each range."""
 
 
+Show = Callable[[Any], Any]
+"""From a message, or the fields of one, to plain JSON."""
+
 Life = tuple[int, int]
 """A thread's token, another one when it was deleted and begun anew; how often it was pruned."""
+
+
+class Lend(Enum):
+    """Whether a reader gets the objects that were written last, or their like."""
+
+    NO = 0
+    CHECKED = 1  # those that nobody changed since
+    GLANCE = 2  # as they are: for who looks how a run stands, not at what messages say
 
 
 class Sealing(Protocol):
@@ -53,11 +65,12 @@ class Sealing(Protocol):
 class Item:
     """A piece: stored under ``number``, or still to be stored."""
 
-    __slots__ = ("content", "digest", "fields", "kind", "number")
+    __slots__ = ("content", "digest", "fields", "kind", "number", "shown")
 
     def __init__(self, kind: str, content: bytes, digest: bytes | None, fields: Fields | None):
         self.kind, self.content, self.digest, self.fields = kind, content, digest, fields
         self.number: int | None = None
+        self.shown: dict[str, str] | None = None  # as JSON, once somebody asked
 
     def stored(self, number: int) -> None:
         """Its bytes are no longer needed."""
@@ -102,10 +115,47 @@ def ranges(numbers: Iterable[Any], start: Sequence[int] = ()) -> list[int]:
     return found
 
 
+def length(bounds: Sequence[int]) -> int:
+    """How many numbers are in those ranges."""
+    return sum(bounds[1::2]) - sum(bounds[::2]) + len(bounds) // 2
+
+
 def spread(bounds: Sequence[int]) -> list[int]:
     """The numbers of those ranges."""
     pairs = zip(bounds[::2], bounds[1::2], strict=True)
     return [number for first, last in pairs for number in range(first, last + 1)]
+
+
+@dataclass
+class Output:
+    """Lists of messages that a thread gave, on their way to be kept under a name."""
+
+    thread_id: str
+    name: str
+    checkpoint_id: str
+    """The checkpoint that they are the values of."""
+    lists: Mapping[str, Sequence[Any]]
+
+    def held(self, refs: bytes | None) -> dict[str, Ref]:
+        """The refs of those lists that the checkpoint itself holds in pieces."""
+        found: dict[str, Ref] = ormsgpack.unpackb(refs) if refs else {}
+        return {
+            channel: ref
+            for channel, ref in found.items()
+            if ref[0] == _LIST and len(self.lists.get(channel, ())) == length(ref[1:])
+        }
+
+    def added(
+        self, channel: str, splitter: "Splitter", before: Sequence[Item], last: int
+    ) -> tuple[Ref, list[Any]]:
+        """The ref of a list that begins as ``before`` does, and rows for the rest, from ``last`` on."""
+        rows = []
+        items = splitter.continued(self.lists[channel], before)
+        for item in items:
+            if item.number is None:
+                item.number = last = last + 1
+                rows.append((self.thread_id, last, item.kind, item.content))
+        return [_LIST, *ranges(item.number for item in items)], rows
 
 
 @dataclass
@@ -114,6 +164,15 @@ class Memo:
 
     life: Life | None = None
     channels: dict[str, Pieces] = field(default_factory=dict)
+    untouched: bool = False
+    """No step has run since the objects were read (and looked through)."""
+
+    def items_of(self, name: str, ref: Ref, life: Life | None) -> list[Item] | None:
+        """The items of a channel's messages, where just those are known in that life."""
+        known = self.channels.get(name)
+        if known is None or life is None or self.life is None or life[0] != self.life[0]:
+            return None
+        return known.items if known.ref == ref and known.fields is not None else None
 
     @property
     def size(self) -> int:
@@ -170,21 +229,23 @@ class Splitter:
             if before and version is not None and version == before.version and name not in changed:
                 apart[name] = before
                 continue
-            pieces = self._pieces(value, version, before)
+            pieces = self._pieces(value, version, before, trusted=memo.untouched)
             if pieces is None:
                 inline[name] = value
             else:
                 apart[name] = pieces
         return inline, apart
 
-    def _pieces(self, value: Any, version: Any, before: Pieces | None) -> Pieces | None:
+    def _pieces(
+        self, value: Any, version: Any, before: Pieces | None, *, trusted: bool
+    ) -> Pieces | None:
         kind, whole = _LIST, value
         if isinstance(value, _DeltaSnapshot):
             kind, value = _SNAPSHOT, value.value
         known = before.by_digest if before else {}
         if type(value) is list and len(value) >= SPLIT_FROM:
             if KINDS.keys() >= set(map(type, value)):
-                return self._listed(kind, value, version, before)
+                return self._listed(kind, value, version, before, trusted=trusted)
             packed = [self.serde.plain.dumps_typed(held) for held in value]
             size = sum(len(content) for _, content in packed)
             if size >= 2 * APART_FROM and size >= WORTH_SPLITTING * len(value):
@@ -196,10 +257,12 @@ class Splitter:
         items = [self._generic(plain, content, known)]
         return Pieces(_WHOLE, version, [], items, by_digest=_by_digest(items))
 
-    def _listed(self, kind: str, value: list[Any], version: Any, before: Pieces | None) -> Pieces:
+    def _listed(
+        self, kind: str, value: list[Any], version: Any, before: Pieces | None, *, trusted: bool
+    ) -> Pieces:
         if before is None or before.kind != kind:
             before = Pieces(kind, None, [], [], fields=[])
-        items = before.items[: _unchanged(value, before)]
+        items = before.items[: _unchanged(value, before, trusted=trusted)]
         same_from_start = len(items)
         if same_from_start < min(len(value), len(before.values)) and not before.by_id:
             before.by_id = {id(held): n for n, held in enumerate(before.values)}
@@ -221,6 +284,15 @@ class Splitter:
         pieces.ref = None if added else before.ref
         return pieces
 
+    def continued(self, values: Sequence[Any], before: Sequence[Item]) -> list[Item]:
+        """Items of messages: those of ``before`` as far as they are the same, then new ones."""
+        pairs = zip(values, before, strict=False)
+        count = next(
+            (n for n, (held, item) in enumerate(pairs) if not _is_same(held, item)),
+            min(len(values), len(before)),
+        )
+        return [*before[:count], *(self._item(held, {}) for held in values[count:])]
+
     def _item(self, value: Any, known: Mapping[bytes, Item]) -> Item:
         fields = take(value) if isinstance(value, BaseMessage) else None
         if fields is not None:
@@ -230,6 +302,18 @@ class Splitter:
     def _generic(self, kind: str, content: bytes, known: Mapping[bytes, Item]) -> Item:
         digest = _digest(content)
         return known.get(digest) or Item(*self.serde.seal(kind, content), digest, None)
+
+    def shown(self, items: Iterable[Item], show: Show) -> list[Any]:
+        """What ``show`` makes of the items; what is remembered of it is given as copies."""
+        return [self._shown(one, show) if one.shown is None else one.shown.copy() for one in items]
+
+    def _shown(self, item: Item, show: Show) -> Any:
+        if item.fields is None:
+            return show(self.value_of(item))
+        made = show(item.fields[1])
+        if all(type(value) is str for value in made.values()):  # most are: a flat copy will do
+            item.shown = made.copy()
+        return made
 
     def read(self, kind: str, content: bytes) -> Item:
         """An item of a row; ``value_of`` makes its object."""
@@ -244,10 +328,11 @@ class Splitter:
             return make(item.fields)
         return self.serde.plain.loads_typed((item.kind, item.content))
 
-    def lend(self, pieces: Pieces) -> Any:
+    def lend(self, pieces: Pieces, how: Lend) -> Any:
         """The list that was written last, of the very objects when nobody changed them since."""
         values = pieces.values
-        if pieces.fields is None or not _are_same(values, pieces.fields):
+        glance = how is Lend.GLANCE
+        if pieces.fields is None or not (glance or _are_same(values, pieces.fields)):
             values = pieces.values = [self.value_of(item) for item in pieces.items]
         whole = list(values)
         return _DeltaSnapshot(whole) if pieces.kind == _SNAPSHOT else whole
@@ -291,13 +376,16 @@ def _is_same(held: Any, item: Item) -> bool:
     return type(held) in (str, bytes, int, float)
 
 
-def _unchanged(value: list[Any], before: Pieces) -> int:
-    """How many items at the start are the same objects with the same content."""
+def _unchanged(value: list[Any], before: Pieces, *, trusted: bool) -> int:
+    """How many items at the start are the same objects with the same content.
+
+    ``trusted``: the same objects have the same content.
+    """
     known = before.values
     count = min(len(value), len(known))
     if not all(map(operator.is_, value, known)):
         count = next(n for n in range(count) if value[n] is not known[n])
-    if before.fields is not None and _are_same(value[:count], before.fields[:count]):
+    if before.fields is not None and (trusted or _are_same(value[:count], before.fields[:count])):
         return count
     items = before.items
     return next((n for n in range(count) if not _is_same(value[n], items[n])), count)

@@ -10,9 +10,8 @@ from nearfar.storage.journal.leases import Fence
 from nearfar.storage.postgres import postgres_url
 
 if TYPE_CHECKING:
-    from langgraph.checkpoint.base import BaseCheckpointSaver
-
     from .cipher import SealedSerializer
+    from .extended import ExtendedSaver
     from .pruning import Retention
     from .serde import StrictSerializer
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def open_saver(
     settings: Settings, *, guard: Fence | None = None
-) -> "AsyncIterator[BaseCheckpointSaver[str]]":
+) -> "AsyncIterator[ExtendedSaver]":
     """The checkpointer of ``storage.url``, open for the length of the block.
 
     ``guard`` is asked inside each write transaction, before anything is written; what it raises,
@@ -45,17 +44,13 @@ async def open_saver(
         yield guarded(saver, guard)
 
 
-def guarded(saver: "BaseCheckpointSaver[str]", fence: Fence | None) -> "BaseCheckpointSaver[str]":
+def guarded(saver: "ExtendedSaver", fence: Fence | None) -> "ExtendedSaver":
     """The same checkpointer for a writer with a right of its own."""
     from .sqlite import SqliteSaver
 
-    if isinstance(saver, SqliteSaver):
+    if fence is None or isinstance(saver, SqliteSaver):
         return saver.with_guard(fence)
-    from .postgres import PostgresSaver
-
-    if not isinstance(saver, PostgresSaver):
-        raise TypeError("a checkpointer that open_saver gave is needed")
-    return saver.with_guard(None if fence is None else fence.awaited)
+    return saver.with_guard(fence.awaited)
 
 
 def make_serializer(settings: Settings) -> "StrictSerializer | SealedSerializer":
@@ -76,8 +71,8 @@ def retention_of(settings: Settings) -> "Retention":
     return Retention(rule.checkpoints or None, rule.days, rule.thread_mb)
 
 
-def allow_types_of(saver: "BaseCheckpointSaver[str]", graph: Any) -> "BaseCheckpointSaver[str]":
+def allow_types_of(saver: "ExtendedSaver", graph: Any) -> "ExtendedSaver":
     """The checkpointer, for this graph: the classes that its state declares may stand in it."""
-    from .types import declared_types
+    from .types import declared_types, starts_quietly
 
-    return saver.with_allowlist(declared_types(graph))
+    return saver.for_graph(declared_types(graph), quiet_start=starts_quietly(graph))

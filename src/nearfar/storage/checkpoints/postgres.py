@@ -1,8 +1,6 @@
 """The checkpointer for Postgres: the rows and pieces of the one for SQLite, in another database."""
 
-import asyncio
-import copy
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
 
@@ -27,7 +25,8 @@ from nearfar.storage.postgres import WAIT_S, postgres_errors
 
 from . import postgres_rows as rows
 from . import postgres_upkeep as upkeep
-from .items import Memo, Memos, Sealing, Splitter
+from .extended import ExtendedSaver, lent
+from .items import Memo, Output, Sealing, Show
 from .pruning import Retention
 from .writer import StaleError
 
@@ -41,7 +40,7 @@ _PAGE = 50  # checkpoints that ``alist`` reads at a time
 _SETUP_LOCK = 0x6E656172  # any number; programs that start together make the tables one by one
 
 
-class PostgresSaver(AsyncPostgresSaver):
+class PostgresSaver(ExtendedSaver, AsyncPostgresSaver):
     """LangGraph's checkpointer over Postgres, with long values in pieces.
 
     Made by ``open``. ``guard`` is awaited in each write transaction. A write that is awaited is
@@ -57,9 +56,8 @@ class PostgresSaver(AsyncPostgresSaver):
         retention: Retention | None = None,
     ) -> None:
         super().__init__(pool, serde=cast("Any", serde))
-        self._pool, self._guard = pool, guard
-        self._retention = retention or Retention()
-        self._splitter, self._memos = Splitter(serde), Memos()
+        self._pool = pool
+        self._prepare(serde, retention, guard)
 
     @classmethod
     @asynccontextmanager
@@ -96,29 +94,14 @@ class PostgresSaver(AsyncPostgresSaver):
                 finally:
                     await connection.execute("SELECT pg_advisory_unlock(%s)", (_SETUP_LOCK,))
 
-    def with_allowlist(self, extra_allowlist: Any) -> "PostgresSaver":
-        """The same checkpointer, for a graph whose state declares these classes."""
-        clone = copy.copy(self)
-        clone._use(self._splitter.serde.with_types(extra_allowlist))  # noqa: SLF001 - of this class
-        return clone
-
-    def with_guard(self, guard: Guard | None) -> "PostgresSaver":
-        """The same checkpointer for a writer of its own."""
-        clone = copy.copy(self)
-        clone._guard = guard  # noqa: SLF001 - of this class
-        return clone
-
-    def _use(self, serde: Sealing) -> None:
-        self.serde, self._splitter = cast("Any", serde), Splitter(serde)
-
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         thread_id, space = rows.place(config)
         memo = self._memos.get(thread_id, space)
-        checkpoint_id = get_checkpoint_id(config)
+        checkpoint_id, lend = get_checkpoint_id(config), lent(config)
 
         async def read(cursor: Cursor) -> Any:
             found = await rows.find(cursor, thread_id, space, checkpoint_id)
-            reader = rows.Reader(cursor, self._splitter, memo)
+            reader = rows.Reader(cursor, self._splitter, memo, lend=lend)
             return None if found is None else await reader.read(found)
 
         found = await self._read(read)
@@ -183,7 +166,8 @@ class PostgresSaver(AsyncPostgresSaver):
                 self._memos.drop([thread_id])
                 raise
             row.settle(committed=True)
-            self._memos.put(thread_id, space, Memo(life, dict(pieces)))
+            new = Memo(life, dict(pieces), self._is_untouched(space, metadata))
+            self._memos.put(thread_id, space, new)
             break
         if self._retention.due(space, metadata.get("step")):
             await self.aretain(thread_id)
@@ -218,59 +202,40 @@ class PostgresSaver(AsyncPostgresSaver):
             lambda c: rows.history(c, self._splitter, (thread_id, space, target), names)
         )
 
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self._write((str(thread_id),), lambda c: upkeep.delete_thread(c, str(thread_id)))
+    async def _head(self, thread_id: str) -> tuple[str, Mapping[str, Any]] | None:
+        row = await self._read(lambda c: rows.find(c, thread_id, "", None))
+        return None if row is None else (row[3], row[7])
 
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the runs' checkpoints; what later checkpoints of the thread need is kept for them."""
-        wanted = [str(run_id) for run_id in run_ids]
-        threads = await self._read(lambda c: upkeep.threads_of_runs(c, wanted)) if wanted else []
+    async def _keep(self, output: Output) -> None:
+        await self._write((output.thread_id,), lambda c: rows.keep(c, self._splitter, output))
 
-        def deletion(thread_id: str) -> Work[None]:
-            return lambda c: upkeep.delete_runs(c, thread_id, wanted, self._splitter)
+    async def _kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
+        memo = self._memos.get(thread_id, "")
+        return await self._read(
+            lambda c: rows.Reader(c, self._splitter, memo).kept(thread_id, name, show)
+        )
 
-        for thread_id in threads:
-            await self._write((thread_id,), deletion(thread_id))
+    async def _release(self, thread_id: str, names: Sequence[str]) -> None:
+        await self._write((thread_id,), lambda c: upkeep.release(c, thread_id, names))
 
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy all of the thread; what the target held before is replaced."""
-        source, target = str(source_thread_id), str(target_thread_id)
-        if source != target:
-            await self._write((target,), lambda c: upkeep.copy_thread(c, source, target))
+    async def _delete(self, thread_id: str) -> None:
+        await self._write((thread_id,), lambda c: upkeep.delete_thread(c, thread_id))
 
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Drop all checkpoints (``delete``), or all that no run needs to go on (``keep_latest``)."""
-        if isinstance(thread_ids, str):
-            raise TypeError("thread_ids must be a sequence of thread ids, not one text")
-        if strategy not in ("keep_latest", "delete"):
-            raise ValueError(f"unknown strategy: {strategy!r}")
-        for thread_id in map(str, thread_ids):
-            if strategy == "delete":
-                await self.adelete_thread(thread_id)
-            else:
-                await self.aretain(thread_id, Retention(checkpoints=0))
+    async def _threads_of_runs(self, run_ids: Sequence[str]) -> list[str]:
+        return await self._read(lambda c: upkeep.threads_of_runs(c, run_ids))
 
-    async def aretain(
-        self, thread_id: str, retention: Retention | None = None, named: Sequence[str] = ()
-    ) -> int:
-        """Drop what the retention does not keep; how many checkpoints went. ``named`` ones stay."""
-        rule = retention or self._retention
+    async def _delete_runs(self, thread_id: str, run_ids: Sequence[str]) -> None:
+        await self._write(
+            (thread_id,), lambda c: upkeep.delete_runs(c, thread_id, run_ids, self._splitter)
+        )
+
+    async def _copy(self, source: str, target: str) -> None:
+        await self._write((target,), lambda c: upkeep.copy_thread(c, source, target))
+
+    async def _retain(self, thread_id: str, rule: Retention, named: Sequence[str]) -> int:
         return await self._write(
             (thread_id,), lambda c: upkeep.retain(c, thread_id, rule, self._splitter, named)
         )
-
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._wait(self.adelete_for_runs(run_ids))
-
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._wait(self.acopy_thread(source_thread_id, target_thread_id))
-
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._wait(self.aprune(thread_ids, strategy=strategy))
-
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """The sync face, for other threads than the loop's."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     @asynccontextmanager
     async def _cursor_in_transaction(self) -> AsyncIterator[Cursor]:

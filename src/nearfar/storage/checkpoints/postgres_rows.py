@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from nearfar.errors import CheckpointDataError
 
-from .items import Item, Life, Memo, Ref, Splitter, spread
+from .items import Item, Lend, Life, Memo, Output, Ref, Show, Splitter, spread
 from .rows import Found, NewRow, remembered
 from .writer import StaleError
 
@@ -38,6 +38,10 @@ TABLES = (
     (
         "CREATE TABLE IF NOT EXISTS checkpoint_items (thread_id TEXT NOT NULL, number BIGINT NOT NULL,"
         " type TEXT NOT NULL, value BYTEA NOT NULL, PRIMARY KEY (thread_id, number))"
+    ),
+    (
+        "CREATE TABLE IF NOT EXISTS checkpoint_outputs (thread_id TEXT NOT NULL, name TEXT NOT NULL,"
+        " items BYTEA NOT NULL, position BIGSERIAL, PRIMARY KEY (thread_id, name))"
     ),
 )
 _COLUMNS = (
@@ -62,6 +66,15 @@ _WRITES = (
     "SELECT task_path, task_id, idx, channel, type, blob FROM checkpoint_writes"
     " WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = %s"
 )
+_KEEP = (
+    "INSERT INTO checkpoint_outputs (thread_id, name, items) VALUES (%s, %s, %s)"
+    " ON CONFLICT (thread_id, name) DO UPDATE SET items = EXCLUDED.items,"
+    " position = EXCLUDED.position"
+)
+_LATEST_KEPT = (
+    "SELECT items FROM checkpoint_outputs WHERE thread_id = %s ORDER BY position DESC LIMIT 1"
+)
+_KEPT = "SELECT items FROM checkpoint_outputs WHERE thread_id = %s AND name = %s"
 _WHERE = "FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s"
 
 
@@ -118,6 +131,28 @@ async def begin_life(cursor: Any, thread_id: str, last_number: int = 0) -> Life:
     return life
 
 
+async def keep(cursor: Any, splitter: Splitter, output: Output) -> None:
+    """Note what an output is made of; what the checkpoint does not hold is stored beside it."""
+    thread_id = output.thread_id
+    found = await life_of(cursor, thread_id, lock=True)
+    row = await find(cursor, thread_id, "", output.checkpoint_id)
+    refs = output.held(row[8] if row else None)
+    absent = output.lists.keys() - refs.keys()
+    if absent:
+        await cursor.execute(_LATEST_KEPT, (thread_id,))
+        latest = await cursor.fetchone()
+        earlier = ormsgpack.unpackb(latest[0]) if latest else {}
+        reader = Reader(cursor, splitter)
+        last = found[1] if found else 0
+        for channel in sorted(absent):
+            before = await reader.read_items(thread_id, earlier.get(channel, [""]))
+            refs[channel], rows = output.added(channel, splitter, before, last)
+            await cursor.executemany(_NEW_ITEMS, rows)
+            last += len(rows)
+        await cursor.execute(_LAST, (last, thread_id))
+    await cursor.execute(_KEEP, (thread_id, output.name, ormsgpack.packb(refs)))
+
+
 @dataclass
 class NewCheckpoint(NewRow):
     """A checkpoint on its way into the database."""
@@ -151,10 +186,16 @@ class NewCheckpoint(NewRow):
 
 
 class Reader:
-    """Reads checkpoints of one statement or page; items that several share are read once."""
+    """Reads checkpoints of one statement or page; items that several share are read once.
 
-    def __init__(self, cursor: Any, splitter: Splitter, memo: Memo | None = None) -> None:
+    ``lend``: whether the objects of ``memo`` themselves are given out, or their like.
+    """
+
+    def __init__(
+        self, cursor: Any, splitter: Splitter, memo: Memo | None = None, *, lend: Lend = Lend.NO
+    ) -> None:
         self._cursor, self._splitter, self._memo = cursor, splitter, memo
+        self._lend = lend
         self._items: dict[tuple[str, int], Item] = {}
 
     async def read(self, row: Sequence[Any]) -> Found:
@@ -166,8 +207,12 @@ class Reader:
         for name, ref in (ormsgpack.unpackb(refs) if refs else {}).items():
             version = state["channel_versions"].get(name)
             known = remembered(self._memo, name, ref, version, memo)
-            items = known.items if known else await self._read_items(thread_id, ref)
-            value, memo.channels[name] = self._splitter.join(ref, version, items)
+            if known is not None and self._lend is not Lend.NO:
+                value, pieces = self._splitter.lend(known, self._lend), known
+            else:
+                items = known.items if known else await self.read_items(thread_id, ref)
+                value, pieces = self._splitter.join(ref, version, items)
+            memo.channels[name] = pieces
             state["channel_values"][name] = value
         own = {"thread_id": thread_id, "checkpoint_ns": space}
         found = CheckpointTuple(
@@ -182,13 +227,26 @@ class Reader:
         )
         return Found(found, memo)
 
+    async def kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
+        """What was kept under that name, as ``show`` shows it."""
+        await self._cursor.execute(_KEPT, (thread_id, name))
+        row = await self._cursor.fetchone()
+        life = await life_of(self._cursor, thread_id)
+        found = {}
+        for channel, ref in (ormsgpack.unpackb(row[0]) if row else {}).items():
+            now = life[0] if life else None
+            known = self._memo.items_of(channel, ref, now) if self._memo else None
+            items = await self.read_items(thread_id, ref) if known is None else known
+            found[channel] = self._splitter.shown(items, show)
+        return found
+
     async def values_of(self, row: Sequence[Any], names: Iterable[str]) -> dict[str, Any]:
         """The values of those channels, of the ones that the row's checkpoint holds."""
         inline = self._state(row[5], row[6])["channel_values"]
         apart = ormsgpack.unpackb(row[8]) if row[8] else {}
         found = {name: inline[name] for name in names if name in inline}
         for name in apart.keys() & set(names):
-            items = await self._read_items(row[1], apart[name])
+            items = await self.read_items(row[1], apart[name])
             found[name] = self._splitter.join(apart[name], None, items)[0]
         return found
 
@@ -206,7 +264,8 @@ class Reader:
         serde = self._splitter.serde
         return serde.plain.loads_typed(serde.unseal(kind, bytes(content)))
 
-    async def _read_items(self, thread_id: str, ref: Ref) -> list[Item]:
+    async def read_items(self, thread_id: str, ref: Ref) -> list[Item]:
+        """The items of a ref."""
         cached, numbers = self._items, spread(ref[1:])
         if any((thread_id, number) not in cached for number in numbers):
             for first, last in zip(ref[1::2], ref[2::2], strict=True):

@@ -9,7 +9,13 @@ from .items import Splitter
 from .postgres_rows import begin_life, life_of
 from .pruning import Key, Node, Retention, chosen_by, foundations, gaps, make_node, to_keep
 
-_TABLES = ("checkpoints", "checkpoint_writes", "checkpoint_blobs", "checkpoint_items")
+_TABLES = (
+    "checkpoints",
+    "checkpoint_writes",
+    "checkpoint_blobs",
+    "checkpoint_outputs",
+    "checkpoint_items",
+)
 _COPIES = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, state, metadata,"
     " items, written_at, checkpoint",
@@ -47,6 +53,12 @@ async def copy_thread(cursor: Any, source: str, target: str) -> None:
             f" SELECT %s, {columns} FROM {table} WHERE thread_id = %s{order}",
             (target, source),
         )
+
+
+async def release(cursor: Any, thread_id: str, names: Sequence[str]) -> None:
+    """Forget what was kept under those names; its items go when the thread is pruned next."""
+    query = "DELETE FROM checkpoint_outputs WHERE thread_id = %s AND name = ANY(%s)"
+    await cursor.execute(query, (thread_id, list(names)))
 
 
 async def threads_of_runs(cursor: Any, run_ids: Sequence[str]) -> list[str]:
@@ -126,8 +138,11 @@ async def drop(cursor: Any, thread_id: str, gone: Collection[Key]) -> int:
         " AND p.checkpoint_id = checkpoints.parent_checkpoint_id)",
         {"t": thread_id},
     )
-    query = "SELECT items FROM checkpoints WHERE thread_id = %s AND items IS NOT NULL"
-    await cursor.execute(query, (thread_id,))
+    query = (
+        "SELECT items FROM checkpoints WHERE thread_id = %(t)s AND items IS NOT NULL"
+        " UNION ALL SELECT items FROM checkpoint_outputs WHERE thread_id = %(t)s"
+    )
+    await cursor.execute(query, {"t": thread_id})
     refs = [ormsgpack.unpackb(row[0]).values() for row in await cursor.fetchall()]
     await cursor.executemany(
         "DELETE FROM checkpoint_items WHERE thread_id = %s AND number BETWEEN %s AND %s",

@@ -14,7 +14,7 @@ from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_write
 
 from nearfar.errors import CheckpointDataError
 
-from .items import Item, Life, Memo, Pieces, Ref, Splitter, ranges, spread
+from .items import Item, Lend, Life, Memo, Output, Pieces, Ref, Show, Splitter, ranges, spread
 from .writer import StaleError
 
 INSERT_ITEM = "INSERT INTO checkpoint_items (thread_id, number, type, value) VALUES (?, ?, ?, ?)"
@@ -35,6 +35,14 @@ _PENDING = pending_writes_sql(True)
 _LIFE = "SELECT token, pruned, last_number FROM checkpoint_threads WHERE thread_id = ?"
 _COUNT = "SELECT count(*) FROM checkpoint_items WHERE thread_id = ? AND number BETWEEN ? AND ?"
 _SET = "UPDATE checkpoint_threads SET last_number = ? WHERE thread_id = ?"
+_REFS = (
+    "SELECT items FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = '' AND checkpoint_id = ?"
+)
+_KEEP = "INSERT OR REPLACE INTO checkpoint_outputs VALUES (?, ?, ?)"
+_LATEST_KEPT = (
+    "SELECT items FROM checkpoint_outputs WHERE thread_id = ? ORDER BY rowid DESC LIMIT 1"
+)
+_KEPT = "SELECT items FROM checkpoint_outputs WHERE thread_id = ? AND name = ?"
 _RANGE = (
     "SELECT number, type, value FROM checkpoint_items"
     " WHERE thread_id = ? AND number BETWEEN ? AND ? ORDER BY number"
@@ -53,6 +61,26 @@ def life_of(connection: sqlite3.Connection, thread_id: str) -> Life | None:
     """None when nothing of the thread is stored."""
     row = connection.execute(_LIFE, (thread_id,)).fetchone()
     return None if row is None else (row[0], row[1])
+
+
+def keep(connection: sqlite3.Connection, splitter: Splitter, output: Output) -> None:
+    """Note what an output is made of; what the checkpoint does not hold is stored beside it."""
+    thread_id = output.thread_id
+    row = connection.execute(_REFS, (thread_id, output.checkpoint_id)).fetchone()
+    refs = output.held(row[0] if row else None)
+    absent = output.lists.keys() - refs.keys()
+    if absent:
+        latest = connection.execute(_LATEST_KEPT, (thread_id,)).fetchone()
+        earlier = ormsgpack.unpackb(latest[0]) if latest else {}
+        reader = Reader(connection, splitter)
+        last = connection.execute(_LIFE, (thread_id,)).fetchone()[2]
+        for channel in sorted(absent):
+            before = reader.read_items(thread_id, earlier.get(channel, [""]))
+            refs[channel], rows = output.added(channel, splitter, before, last)
+            connection.executemany(INSERT_ITEM, rows)
+            last += len(rows)
+        connection.execute(_SET, (last, thread_id))
+    connection.execute(_KEEP, (thread_id, output.name, ormsgpack.packb(refs)))
 
 
 @dataclass
@@ -162,7 +190,7 @@ def remembered(before: Memo | None, name: str, ref: Ref, version: Any, memo: Mem
 class Reader:
     """Reads checkpoints of one statement or page; items that several share are read once.
 
-    ``lend``: the objects of ``memo`` themselves are given out, not their like.
+    ``lend``: whether the objects of ``memo`` themselves are given out, or their like.
     """
 
     def __init__(
@@ -171,7 +199,7 @@ class Reader:
         splitter: Splitter,
         memo: Memo | None = None,
         *,
-        lend: bool = False,
+        lend: Lend = Lend.NO,
     ) -> None:
         self._lend = lend
         self._connection, self.splitter, self._memo = connection, splitter, memo
@@ -186,10 +214,10 @@ class Reader:
         for name, ref in (ormsgpack.unpackb(refs) if refs else {}).items():
             version = checkpoint["channel_versions"].get(name)
             known = remembered(self._memo, name, ref, version, memo)
-            if known is not None and self._lend:
-                value, pieces = self.splitter.lend(known), known
+            if known is not None and self._lend is not Lend.NO:
+                value, pieces = self.splitter.lend(known, self._lend), known
             else:
-                items = known.items if known else self._read_items(thread_id, ref)
+                items = known.items if known else self.read_items(thread_id, ref)
                 value, pieces = self.splitter.join(ref, version, items)
             checkpoint["channel_values"][name], memo.channels[name] = value, pieces
         writes = self._connection.execute(_PENDING, (thread_id, space, checkpoint_id)).fetchall()
@@ -203,6 +231,17 @@ class Reader:
         )
         return Found(found, memo)
 
+    def kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
+        """What was kept under that name, as ``show`` shows it."""
+        row = self._connection.execute(_KEPT, (thread_id, name)).fetchone()
+        life = life_of(self._connection, thread_id)
+        found = {}
+        for channel, ref in (ormsgpack.unpackb(row[0]) if row else {}).items():
+            known = self._memo.items_of(channel, ref, life) if self._memo else None
+            items = self.read_items(thread_id, ref) if known is None else known
+            found[channel] = self.splitter.shown(items, show)
+        return found
+
     def values_of(
         self, thread_id: str, kind: str, content: bytes, refs: bytes | None, names: Iterable[str]
     ) -> dict[str, Any]:
@@ -215,11 +254,12 @@ class Reader:
             if name in inline:
                 found[name] = inline[name]
             elif name in apart:
-                items = self._read_items(thread_id, apart[name])
+                items = self.read_items(thread_id, apart[name])
                 found[name] = self.splitter.join(apart[name], None, items)[0]
         return found
 
-    def _read_items(self, thread_id: str, ref: Ref) -> list[Item]:
+    def read_items(self, thread_id: str, ref: Ref) -> list[Item]:
+        """The items of a ref."""
         cached = self._items
         numbers = spread(ref[1:])
         if any((thread_id, number) not in cached for number in numbers):

@@ -47,10 +47,17 @@ def _task_paths(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE writes ADD COLUMN task_path TEXT NOT NULL DEFAULT ''")
 
 
+_OUTPUTS = (
+    # What a run gave, by the items it is made of: they stay when its checkpoints go.
+    "CREATE TABLE checkpoint_outputs (thread_id TEXT NOT NULL, name TEXT NOT NULL,"
+    " items BLOB NOT NULL, PRIMARY KEY (thread_id, name))"
+)
+
 MIGRATIONS = (
     Migration.sql("their tables", *_THEIRS),
     Migration("task paths", _task_paths),
     Migration.sql("pieces", *_OURS),
+    Migration.sql("outputs", _OUTPUTS),
 )
 
 

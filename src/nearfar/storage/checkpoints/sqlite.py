@@ -1,10 +1,9 @@
 """The checkpointer for SQLite."""
 
 import asyncio
-import copy
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,9 +28,10 @@ from nearfar.storage.database import connect
 
 from . import upkeep
 from .delta import history
-from .items import Memo, Memos, Sealing, Splitter
+from .extended import ExtendedSaver, lent
+from .items import Memo, Output, Sealing, Show
 from .pruning import Retention
-from .rows import COLUMNS, INSERT_WRITES, Found, NewCheckpoint, Reader
+from .rows import COLUMNS, INSERT_WRITES, Found, NewCheckpoint, Reader, keep
 from .schema import prepare
 from .versions import next_version
 from .writer import Guard, StaleError, Writer
@@ -46,12 +46,15 @@ _ONE = (
     f"SELECT {COLUMNS} FROM checkpoints"  # noqa: S608 - our own words
     " WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 )
+_HEAD = (
+    "SELECT checkpoint_id, metadata FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ''"
+    " ORDER BY rowid DESC LIMIT 1"
+)
 _ANY = "SELECT type, checkpoint FROM checkpoints WHERE type IS NOT NULL LIMIT 1"
-_RUNTIME = "__pregel_runtime"  # what LangGraph's loop has in its configuration
 _PAGE = 50  # checkpoints that ``alist`` reads at a time
 
 
-class SqliteSaver(AsyncSqliteSaver):
+class SqliteSaver(ExtendedSaver, AsyncSqliteSaver):
     """LangGraph's checkpointer over SQLite, with its tables, written in groups and in pieces.
 
     Made by ``open``, inside an event loop. ``guard`` is called in each write transaction.
@@ -72,9 +75,7 @@ class SqliteSaver(AsyncSqliteSaver):
         super().__init__(cast("Any", None), serde=cast("Any", serde))
         self.is_setup = True
         self.path = path
-        self._retention = retention or Retention()
-        self._splitter, self._memos = Splitter(serde), Memos()
-        self._guard = guard
+        self._prepare(serde, retention, guard)
         self._writer = Writer(path, durable=durable)
         self._source = connect(path)
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="nearfar-checkpoint-reader")
@@ -106,29 +107,11 @@ class SqliteSaver(AsyncSqliteSaver):
         self._readers.shutdown()
         self._source.close()
 
-    def with_allowlist(
-        self, extra_allowlist: Any
-    ) -> "SqliteSaver":  # what LangGraph calls with the classes of a graph's state
-        """The same checkpointer, for a graph whose state declares these classes."""
-        clone = copy.copy(self)
-        clone._use(self._splitter.serde.with_types(extra_allowlist))  # noqa: SLF001 - of this class
-        return clone
-
-    def with_guard(self, guard: Guard | None) -> "SqliteSaver":
-        """The same checkpointer for a writer of its own: its memory and its writer thread are shared."""
-        clone = copy.copy(self)
-        clone._guard = guard  # noqa: SLF001 - of this class
-        return clone
-
-    def _use(self, serde: Sealing) -> None:
-        self.serde, self._splitter = cast("Any", serde), Splitter(serde)
-
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         thread_id, space = _place(config)
         checkpoint_id = get_checkpoint_id(config)
         memo = self._memos.get(thread_id, space)
-        # A run that goes on gets the messages that the last one left; all others get copies.
-        lend = checkpoint_id is None and _RUNTIME in config["configurable"]
+        lend = lent(config)
         key = (thread_id, space, checkpoint_id) if checkpoint_id else (thread_id, space)
 
         def read(connection: sqlite3.Connection) -> Found | None:
@@ -192,7 +175,7 @@ class SqliteSaver(AsyncSqliteSaver):
             row = NewCheckpoint(
                 thread_id, space, checkpoint["id"], parent, kind, content, text, pieces, memo.life
             )
-            new = Memo(memo.life, dict(pieces))
+            new = Memo(memo.life, dict(pieces), self._is_untouched(space, metadata))
             self._memos.put(thread_id, space, new)
             try:
                 new.life = await self._write((thread_id,), row.write, row.settle)
@@ -236,55 +219,40 @@ class SqliteSaver(AsyncSqliteSaver):
             lambda c: history(c, self._splitter, thread_id, space, target, channels=list(channels))
         )
 
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self._change((str(thread_id),), upkeep.delete_threads)
+    async def _head(self, thread_id: str) -> tuple[str, Mapping[str, Any]] | None:
+        row = await self._read(lambda c: c.execute(_HEAD, (thread_id,)).fetchone())
+        return None if row is None else (row[0], json.loads(row[1]) if row[1] else {})
 
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Delete the runs' checkpoints; what later checkpoints of the thread need is kept for them."""
-        wanted = [str(run_id) for run_id in run_ids]
-        if not wanted:
-            return
-        threads = await self._read(lambda c: upkeep.threads_of_runs(c, wanted))
-        for thread_id in threads:
-            await self._change(
-                (thread_id,), lambda c, t: upkeep.delete_runs(c, t, wanted, self._splitter)
-            )
+    async def _keep(self, output: Output) -> None:
+        await self._write((output.thread_id,), lambda c: keep(c, self._splitter, output))
 
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        """Copy all of the thread; what the target held before is replaced."""
-        source, target = str(source_thread_id), str(target_thread_id)
-        if source != target:
-            await self._change((target,), lambda c, _: upkeep.copy_thread(c, source, target))
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        """Drop all checkpoints (``delete``), or all that no thread needs to go on (``keep_latest``)."""
-        if isinstance(thread_ids, str):
-            raise TypeError("thread_ids must be a sequence of thread ids, not one text")
-        if strategy not in ("keep_latest", "delete"):
-            raise ValueError(f"unknown strategy: {strategy!r}")
-        for thread_id in map(str, thread_ids):
-            if strategy == "delete":
-                await self.adelete_thread(thread_id)
-            else:
-                await self.aretain(thread_id, Retention(checkpoints=0))
-
-    async def aretain(
-        self, thread_id: str, retention: Retention | None = None, named: Sequence[str] = ()
-    ) -> int:
-        """Drop what the retention does not keep; how many checkpoints went. ``named`` ones stay."""
-        rule = retention or self._retention
-        return await self._change(
-            (thread_id,), lambda c, t: upkeep.retain(c, t[0], rule, self._splitter, named)
+    async def _kept(self, thread_id: str, name: str, show: Show) -> dict[str, list[Any]]:
+        memo = self._memos.get(thread_id, "")
+        return await self._read(
+            lambda c: Reader(c, self._splitter, memo).kept(thread_id, name, show)
         )
 
-    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self._wait(self.adelete_for_runs(run_ids))
+    async def _release(self, thread_id: str, names: Sequence[str]) -> None:
+        await self._write((thread_id,), lambda c: upkeep.release(c, thread_id, names))
 
-    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self._wait(self.acopy_thread(source_thread_id, target_thread_id))
+    async def _delete(self, thread_id: str) -> None:
+        await self._write((thread_id,), lambda c: upkeep.delete_threads(c, (thread_id,)))
 
-    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        self._wait(self.aprune(thread_ids, strategy=strategy))
+    async def _threads_of_runs(self, run_ids: Sequence[str]) -> list[str]:
+        return await self._read(lambda c: upkeep.threads_of_runs(c, run_ids))
+
+    async def _delete_runs(self, thread_id: str, run_ids: Sequence[str]) -> None:
+        await self._write(
+            (thread_id,), lambda c: upkeep.delete_runs(c, (thread_id,), run_ids, self._splitter)
+        )
+
+    async def _copy(self, source: str, target: str) -> None:
+        await self._write((target,), lambda c: upkeep.copy_thread(c, source, target))
+
+    async def _retain(self, thread_id: str, rule: Retention, named: Sequence[str]) -> int:
+        return await self._write(
+            (thread_id,), lambda c: upkeep.retain(c, thread_id, rule, self._splitter, named)
+        )
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         return next_version(current, super().get_next_version, channel)
@@ -296,13 +264,6 @@ class SqliteSaver(AsyncSqliteSaver):
         settle: Callable[[bool], None] | None = None,
     ) -> T:
         return await self._writer.write(thread_ids, run, guard=self._guard, settle=settle)
-
-    async def _change(
-        self,
-        thread_ids: tuple[str, ...],
-        work: Callable[[sqlite3.Connection, tuple[str, ...]], T],
-    ) -> T:
-        return await self._write(thread_ids, lambda c: work(c, thread_ids))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def snapshot() -> T:
@@ -320,10 +281,6 @@ class SqliteSaver(AsyncSqliteSaver):
             raise StorageError(
                 "The checkpointer is closed.", data={"path": str(self.path)}
             ) from error
-
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """The sync face, for other threads than the loop's."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
 
 def _place(config: RunnableConfig) -> tuple[str, str]:

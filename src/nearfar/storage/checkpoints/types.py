@@ -1,8 +1,14 @@
-"""The classes that a graph's state is declared to hold."""
+"""What a checkpointer wants to know of a graph."""
 
+import operator
 from typing import Any
 
 from langgraph._internal._serde import collect_allowlist_from_schemas
+from langgraph.channels import BinaryOperatorAggregate, EphemeralValue, LastValue, Topic
+from langgraph.channels.named_barrier_value import NamedBarrierValue
+from langgraph.constants import START
+from langgraph.graph.message import add_messages
+from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
 
 
@@ -22,3 +28,21 @@ def declared_types(graph: Any) -> set[tuple[str, ...]]:
             schemas=schemas, channels=dict(getattr(each, "channels", {}))
         )
     return found
+
+
+def starts_quietly(graph: Any) -> bool:
+    """Whether no code of the graph's author sees its state between its input and its first step.
+
+    A function that says where to go from START does, and so does one that puts the input in.
+    """
+    return (
+        isinstance(graph, CompiledStateGraph)
+        and not graph.builder.branches.get(START)
+        and all(map(_is_plain, graph.channels.values()))
+    )
+
+
+def _is_plain(channel: Any) -> bool:
+    if isinstance(channel, BinaryOperatorAggregate):
+        return channel.operator in (operator.add, add_messages)
+    return isinstance(channel, LastValue | EphemeralValue | Topic | NamedBarrierValue)

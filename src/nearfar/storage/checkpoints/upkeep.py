@@ -10,7 +10,7 @@ from .items import Splitter
 from .pruning import Key, Node, Retention, chosen_by, foundations, gaps, make_node, to_keep
 from .rows import begin_life
 
-_TABLES = ("checkpoints", "writes", "checkpoint_items", "checkpoint_threads")
+_TABLES = ("checkpoints", "writes", "checkpoint_outputs", "checkpoint_items", "checkpoint_threads")
 _COPIES = {
     "checkpoints": "checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint,"
     " metadata, items, written_at",
@@ -52,6 +52,14 @@ def copy_thread(connection: sqlite3.Connection, source: str, target: str) -> Non
             f" SELECT ?, {columns} FROM {table} WHERE thread_id = ?{order}",
             (target, source),
         )
+
+
+def release(connection: sqlite3.Connection, thread_id: str, names: Sequence[str]) -> None:
+    """Forget what was kept under those names; its items go when the thread is pruned next."""
+    connection.executemany(
+        "DELETE FROM checkpoint_outputs WHERE thread_id = ? AND name = ?",
+        [(thread_id, name) for name in names],
+    )
 
 
 def threads_of_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[str]:
@@ -137,8 +145,11 @@ def drop(connection: sqlite3.Connection, thread_id: str, gone: Collection[Key]) 
 
 
 def _collect(connection: sqlite3.Connection, thread_id: str) -> None:
-    """Delete the items between the ranges that checkpoints are made of."""
-    query = "SELECT items FROM checkpoints WHERE thread_id = ? AND items IS NOT NULL"
+    """Delete the items between the ranges that checkpoints and outputs are made of."""
+    query = (
+        "SELECT items FROM checkpoints WHERE thread_id = ?1 AND items IS NOT NULL"
+        " UNION ALL SELECT items FROM checkpoint_outputs WHERE thread_id = ?1"
+    )
     refs = [ormsgpack.unpackb(row[0]).values() for row in connection.execute(query, (thread_id,))]
     connection.executemany(
         "DELETE FROM checkpoint_items WHERE thread_id = ? AND number BETWEEN ? AND ?",

@@ -74,6 +74,11 @@ class EffectStore:
                 self._opened.close()
             self._opened = None
 
+    @property
+    def was_used(self) -> bool:
+        """Whether anything was asked of it since it was made."""
+        return self._opened is not None
+
     def __enter__(self) -> "EffectStore":
         return self
 

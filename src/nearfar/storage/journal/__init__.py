@@ -7,7 +7,7 @@ from nearfar.storage.postgres import postgres_url
 from .journal import Journal, Pulse
 from .leases import Fence
 from .records import PRIORITIES, Finish, NewRun, Record
-from .sql import ENDED, Candidate, Claim
+from .sql import ENDED, Candidate, Claim, Dropped
 from .sqlite import SqliteJournal
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PRIORITIES",
     "Candidate",
     "Claim",
+    "Dropped",
     "Fence",
     "Finish",
     "Journal",

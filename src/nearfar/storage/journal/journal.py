@@ -128,12 +128,12 @@ class Journal(ABC):
             return []
         return await self._write(lambda db: sql.expire(db, error))
 
-    async def forget(self, run_id: str) -> list[str]:
-        """Drop a run that ended; its thread, when no other run is left of it."""
+    async def forget(self, run_id: str) -> sql.Dropped:
+        """Drop a run that ended."""
         return await self._write(lambda db: sql.forget(db, run_id))
 
-    async def prune(self, before: float) -> list[str]:
-        """Forget runs that ended before then; the threads that have no run left."""
+    async def prune(self, before: float) -> sql.Dropped:
+        """Forget runs that ended before then."""
         return await self._write(lambda db: sql.prune(db, before))
 
 

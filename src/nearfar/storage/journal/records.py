@@ -1,5 +1,6 @@
 """What the journal keeps of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,8 @@ class Record:
     updated_at: float = 0.0
     expires_at: float | None = None  # when nobody may answer any more
     wake_at: float | None = None
+    apart: list[str] = field(default_factory=list)
+    """Keys of ``output`` whose values stand with the thread's checkpoints, under the run's id."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Finish:
 
     status: str
     output: Any = None
+    apart: Sequence[str] = ()
     error: dict[str, Any] | None = None
     questions: list[dict[str, Any]] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)

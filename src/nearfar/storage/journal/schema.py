@@ -63,4 +63,8 @@ MIGRATIONS = (
         "whether an attempt got to its work",
         "ALTER TABLE runs ADD COLUMN begun INTEGER NOT NULL DEFAULT 0",
     ),
+    Migration.sql(
+        "which parts of the output the checkpoints keep",
+        "ALTER TABLE runs ADD COLUMN apart TEXT NOT NULL DEFAULT '[]'",
+    ),
 )

@@ -6,7 +6,7 @@ What changes a run holds its thread, so that nobody else changes the thread's ru
 import json
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nearfar.errors import (
@@ -27,7 +27,7 @@ _FIELDS = (
     "id, seq, workflow, reference, folder, thread_id, input_form, input, digest, idempotency_key,"
     " tenant, priority, base, forked_from, status, attempt, crashes, mark, begun, fence, home,"
     " answers_form, answers, approved, output, error, questions, usage, cost_usd, head,"
-    " created_at, updated_at, expires_at, wake_at"
+    " created_at, updated_at, expires_at, wake_at, apart"
 )
 
 
@@ -37,6 +37,14 @@ class Claim:
 
     record: Record
     fence: Fence
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """What nobody needs any more since runs were forgotten."""
+
+    threads: list[str] = field(default_factory=list)  # no run is left of them
+    outputs: dict[str, list[str]] = field(default_factory=dict)  # of other threads: the runs' ids
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ def record_of(row: Sequence[Any]) -> Record:
     v["input"] = (v.pop("input_form"), v["input"])
     form = v.pop("answers_form")
     v["answers"] = None if v["answers"] is None else (form, v["answers"])
-    for name in ("output", "error", "questions", "usage"):
+    for name in ("output", "error", "questions", "usage", "apart"):
         v[name] = None if v[name] is None else json.loads(v[name])
     return Record(**v)
 
@@ -215,12 +223,13 @@ def finish(db: Statements, run_id: str, fence: Fence, end: Finish) -> None:
     fence(db, fence.thread_id)
     leases.release(db, fence.thread_id)
     db.execute(
-        "UPDATE runs SET status = ?, output = ?, error = ?, questions = ?, usage = ?, cost_usd = ?,"
+        "UPDATE runs SET status = ?, output = ?, apart = ?, error = ?, questions = ?, usage = ?, cost_usd = ?,"
         " head = ?, expires_at = ?, wake_at = ?, answers = NULL, crashes = 0, mark = NULL,"
         " home = CASE ? WHEN 'parked' THEN '' ELSE home END,"  # whoever is there when it is due
         " updated_at = ? WHERE id = ?",
         (
-            *(end.status, _text(end.output), _text(end.error), _text(end.questions)),
+            *(end.status, _text(end.output), _text(list(end.apart))),
+            *(_text(end.error), _text(end.questions)),
             *(_text(end.usage), end.cost_usd, end.head, end.expires_at, end.wake_at),
             *(end.status, time.time(), run_id),
         ),
@@ -305,26 +314,29 @@ def expire(db: Statements, error: dict[str, Any]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def prune(db: Statements, before: float) -> list[str]:
-    """Forget runs that ended before then, with their leases; the threads that have no run left."""
+def prune(db: Statements, before: float) -> Dropped:
+    """Forget runs that ended before then, with their leases."""
     ended = "status IN ('succeeded', 'failed', 'cancelled') AND updated_at < ?"
     return _drop(db, ended, before)
 
 
-def forget(db: Statements, run_id: str) -> list[str]:
-    """Drop a run that ended; its thread, when no other run is left of it."""
+def forget(db: Statements, run_id: str) -> Dropped:
+    """Forget a run that ended."""
     return _drop(db, "status IN ('succeeded', 'failed', 'cancelled') AND id = ?", run_id)
 
 
-def _drop(db: Statements, where: str, value: Any) -> list[str]:
-    rows = db.execute(f"DELETE FROM runs WHERE {where} RETURNING thread_id", (value,)).fetchall()  # noqa: S608
-    empty = []
+def _drop(db: Statements, where: str, value: Any) -> Dropped:
+    query = f"DELETE FROM runs WHERE {where} RETURNING thread_id, id"  # noqa: S608
+    rows = db.execute(query, (value,)).fetchall()
+    dropped = Dropped()
     for thread_id in sorted({row[0] for row in rows}):
         lock(db, thread_id)
         if not db.execute("SELECT 1 FROM runs WHERE thread_id = ?", (thread_id,)).fetchone():
             db.execute("DELETE FROM leases WHERE thread_id = ?", (thread_id,))
-            empty.append(thread_id)
-    return empty
+            dropped.threads.append(thread_id)
+        else:
+            dropped.outputs[thread_id] = [row[1] for row in rows if row[0] == thread_id]
+    return dropped
 
 
 def _held(db: Statements, run_id: str) -> Record:

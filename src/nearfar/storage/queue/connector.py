@@ -12,8 +12,9 @@ from procrastinate.exceptions import ConnectorException
 from nearfar.storage.pools import SteadyAsyncPool
 from nearfar.storage.postgres import WAIT_S, postgres_errors
 
+from .tables import make_tables
+
 CONNECTIONS = 4
-_TABLES_LOCK = 0x6E656172_71  # any number; programs that start together make the tables one by one
 _PAUSE_S = 0.25
 _RAISED = "P0001"  # by a function of Procrastinate's
 
@@ -92,16 +93,10 @@ async def open_app(url: str) -> AsyncIterator[App]:
     with postgres_errors():
         await app.open_async()
     try:
-        await _make_tables(app, connector)
+        with postgres_errors():
+            async with connector.pool.connection() as connection:
+                await make_tables(connection)
         yield app
     finally:
         connector.patient = False
         await app.close_async()
-
-
-async def _make_tables(app: App, connector: PatientConnector) -> None:
-    with postgres_errors():
-        async with connector.pool.connection() as held, held.transaction():
-            await held.execute("SELECT pg_advisory_xact_lock(%s)", (_TABLES_LOCK,))
-            if not await app.check_connection_async():
-                await app.schema_manager.apply_schema_async()
