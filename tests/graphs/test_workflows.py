@@ -1,8 +1,6 @@
-"""The workflows that come with Nearfar: summarize, extract, approve."""
+"""The workflows that come with Nearfar: what holds for all, summarize, approve."""
 
-import json
 import re
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +11,12 @@ from langgraph.types import Command
 import nearfar
 from nearfar.errors import NoDocumentsError, UsageError
 from nearfar.graphs.approve import build_approve
-from nearfar.graphs.cascades import report
-from nearfar.graphs.extract import build_extract
-from nearfar.graphs.fields import Fields
 from nearfar.graphs.inputs import input_schema
 from nearfar.graphs.summarize import build_summarize
 from nearfar.testing import ScriptedChatModel
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "workflows.md"
-SCHEMA = {"vendor": "string", "total": "number"}
-GOOD = '{"vendor": "Kiln", "total": 12.5}'
 
 
 @pytest.mark.parametrize("name", ["approve", "extract", "summarize"])
@@ -78,74 +71,6 @@ def test_a_summary_cites_what_stands_in_the_documents(folder: Path) -> None:
 def test_a_folder_without_documents_is_told(tmp_path: Path) -> None:
     with pytest.raises(NoDocumentsError):
         build_summarize().invoke({"docs": [str(tmp_path)]})
-
-
-def extracted(folder: Path, out: Path, *replies: str, far: list[str] | None = None) -> Any:
-    with ScriptedChatModel(list(replies)) as near, ScriptedChatModel(far or []) as better:
-        graph = build_extract(near, better if far is not None else None)
-        return graph.invoke(
-            {"docs": [str(folder)], "schema": SCHEMA, "out": str(out)}, {"max_concurrency": 1}
-        )
-
-
-def test_only_rows_that_fail_their_check_go_on_and_what_fails_then_is_reported(
-    folder: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    told = extracted(folder, out, GOOD, "no JSON", '{"vendor": 1}', far=[GOOD, '{"vendor": "x"}'])
-    assert (told["rows"], told["escalated"]) == (2, 2)
-    [failed] = told["failed"]
-    assert "'total' is a required property" in failed["reason"]
-    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert [row["total"] for row in rows] == [12.5, 12.5]
-    assert Path(rows[0]["source"]).name == "0.txt"
-    [told] = report()
-    assert (told["cascade"], told["items"], told["escalated"]) == ("extract", 3, 2)
-    assert not list(tmp_path.glob("*.work.db*"))
-
-
-def test_rows_go_into_a_database(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "rows.db"
-    extracted(folder, out, GOOD, GOOD, GOOD)
-    connection = sqlite3.connect(out)
-    assert connection.execute("SELECT vendor, total FROM rows").fetchall() == [("Kiln", 12.5)] * 3
-    connection.close()
-
-
-def test_a_run_that_broke_off_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
-    for n in range(3, 12):
-        (folder / f"{n:02}.txt").write_text("Vendor: Kiln. A sentence or two.", encoding="utf-8")
-    values = {"docs": [str(folder)], "schema": SCHEMA, "out": str(tmp_path / "rows.csv")}
-    options: Any = {**THREAD, "max_concurrency": 1}
-    saver = InMemorySaver()
-    # The pool may have begun another before it hears of the first failure.
-    near = ScriptedChatModel([*[GOOD] * 9, *[ConnectionError("gone")] * 3])
-    graph = build_extract(near).copy({"checkpointer": saver})
-    with pytest.raises(ConnectionError):
-        graph.invoke(values, options, durability="sync")
-    with ScriptedChatModel([GOOD] * 3) as near:
-        graph = build_extract(near).copy({"checkpointer": saver})
-        told = graph.invoke(None, options, durability="sync")
-    assert told["rows"] == 12
-
-
-def test_the_built_in_model_takes_values_that_are_named_in_the_text(tmp_path: Path) -> None:
-    text = "# Bill\n\n| Vendor | Kiln |\n\nThe total is 12.50 euros. Paid: yes\n\n**Due date:** 2026-05-06\n"
-    (tmp_path / "a.md").write_text(text, encoding="utf-8")
-    schema = {"vendor": "string", "total": "number", "due_date": "date"}
-    out = tmp_path / "out.jsonl"
-    told = nearfar.workflow("extract").invoke(
-        {"docs": [str(tmp_path / "a.md")], "schema": schema, "out": str(out)}
-    )
-    assert told["failed"] == []
-    row = json.loads(out.read_text(encoding="utf-8"))
-    assert (row["vendor"], row["total"], row["due_date"]) == ("Kiln", 12.5, "2026-05-06")
-
-
-@pytest.mark.parametrize("given", ["nothing.yaml", {}, {"a": "complex"}, "json:loads"])
-def test_a_schema_that_cannot_be_used_is_told(given: Any) -> None:
-    with pytest.raises(UsageError, match="schema"):
-        Fields.read(given)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,11 @@ from typing import Any
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
+from nearfar.errors import BudgetExhaustedError, LeaseLostError
 from nearfar.settings import Settings, load_settings, resolve
 from nearfar.storage.outcomes import CascadeLog, Row
 
+from .plain import strict_json
 from .runtime.metering import Meter
 
 Node = Runnable[Any, Any] | Callable[..., Any]
@@ -39,7 +41,8 @@ def cascade(
     ``check`` is called with the outcome, or with input and outcome where it takes two arguments. It
     must be deterministic; True or None passes, False or a reason (a text) does not. The outcome of
     ``escalate_to`` is taken as it is, and checked for the record only. A node that raises has not
-    passed, unless it raises control flow or a person is asked.
+    passed; what stops a run as a whole (a question to a person, a budget that is used up, a run that
+    another took over) is raised. A step that is tried again begins with the near node again.
     """
     return _Cascade(node, check, escalate_to, name, settings).runnable()
 
@@ -115,9 +118,9 @@ class _Cascade:
 def _failed(error: Exception) -> _Side:
     from langgraph.errors import GraphBubbleUp
 
-    if isinstance(error, GraphBubbleUp):
+    if isinstance(error, GraphBubbleUp | BudgetExhaustedError | LeaseLostError):
         raise error
-    return _Side(None, f"{type(error).__name__}: {error}"[:300])
+    return _Side(None, " ".join(f"{type(error).__name__}: {error}".split())[:300])
 
 
 def _under(meter: Meter, config: RunnableConfig) -> RunnableConfig:
@@ -140,14 +143,6 @@ def _no_sync(name: str) -> Callable[[Any], Any]:
     return refuse
 
 
-def note(
-    settings: Settings, name: str, *, near: str | None, far: str | None, escalated: bool
-) -> None:
-    """Record an item of a graph that goes on by itself to another model: the reasons for failing."""
-    with CascadeLog.open(settings) as log:
-        log.add(Row(name, escalated, far is None, near, None if escalated else 0.0, 0.0))
-
-
 def report(settings: Settings | str | Path | None = None) -> list[dict[str, Any]]:
     """Cost against quality, for each cascade: how many items, how many went on, and what they cost.
 
@@ -165,15 +160,13 @@ def fits(schema: Mapping[str, Any] | type, key: str | None = None) -> Check:
     """The outcome (or its ``key``) is JSON, or a value, that fits a JSON schema or pydantic class."""
 
     def check(outcome: Any) -> str | None:
-        import json
-
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import best_match
 
         value = _part(outcome, key)
         if isinstance(value, str):
             try:
-                value = json.loads(value)
+                value = strict_json(value)
             except ValueError:
                 return "it is not JSON"
         if isinstance(schema, Mapping):

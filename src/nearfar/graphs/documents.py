@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from nearfar.errors import DocumentError, NoDocumentsError
+from nearfar.errors import NearfarError, NoDocumentsError
 from nearfar.retrieval.files import scan
+from nearfar.retrieval.readers import DocumentText
 from nearfar.retrieval.readers.process import ReaderProcess
 from nearfar.retrieval.readers.read import ReadLimits
 from nearfar.settings import Settings
@@ -25,12 +26,16 @@ def files_of(docs: Sequence[str], settings: Settings) -> list[str]:
     return found
 
 
-def sentences_of(path: str, settings: Settings) -> list[Found]:
-    """The sentences of a document that say something, in their order. Raises DocumentError."""
+def read(path: str, settings: Settings) -> DocumentText:
+    """A document's text. Raises DocumentError."""
     own = settings.retrieval
     limits = ReadLimits(own.max_file_mb, own.max_pages, own.read_timeout_s)
     with ReaderProcess(limits) as reader:
-        document = reader.read(path)
+        return reader.read(path)
+
+
+def sentences_of(document: DocumentText) -> list[Found]:
+    """The sentences of a document that say something, in their order."""
     found: list[Found] = []
     seen: set[str] = set()
     for block in document.blocks:
@@ -38,13 +43,18 @@ def sentences_of(path: str, settings: Settings) -> list[Found]:
             new = one.text not in seen and not one.heading and not one.code
             if block.kind not in ("heading", "code") and new and len(content_words(one.text)) > 1:
                 seen.add(one.text)
-                heading = " > ".join(block.headings) or None
                 found.append(
-                    Found(text=one.text, source=path, page=block.page, heading=heading, dense=None)
+                    Found(
+                        text=one.text,
+                        source=str(document.path),
+                        page=block.page,
+                        heading=" > ".join(block.headings) or None,
+                        dense=None,
+                    )
                 )
     return found
 
 
-def reason(error: DocumentError) -> str:
+def reason(error: NearfarError) -> str:
     """Why a document was left out, without its path."""
     return error.message.removeprefix(str(error.data.get("path", ""))).strip()

@@ -27,7 +27,7 @@ from . import ask_prompts as prompts
 from .answers import Citation
 from .ask_prompts import Ability
 from .citations import check
-from .documents import files_of, reason, sentences_of
+from .documents import files_of, read, reason, sentences_of
 from .evidence import Candidate, Found
 from .registry import Graph
 from .steps import Reply, Update, Work, both_ways
@@ -131,7 +131,7 @@ class _Summarize:
         file = state["file"]
         part = Part(source=file, summary="", key=[], error=None)
         try:
-            found = yield Work(lambda: sentences_of(file, self._settings))
+            found = yield Work(lambda: sentences_of(read(file, self._settings)))
         except DocumentError as error:
             part["error"] = reason(error)
         else:
