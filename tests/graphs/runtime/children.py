@@ -46,7 +46,7 @@ class Forge:
 
 
 class Children:
-    """Children whose store is SQLite in their home, or a Postgres database for each home."""
+    """Children whose store is SQLite in their home, or a place in Postgres for each home."""
 
     def __init__(
         self, forge: Forge, folder: Path, new_database: Callable[[], str] | None = None

@@ -37,7 +37,7 @@ def distant(
     forge: Forge, tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
 ) -> Children:
     """Processes over Postgres."""
-    return Children(forge, tmp_path_factory.mktemp("children"), postgres_server.new_database)
+    return Children(forge, tmp_path_factory.mktemp("children"), postgres_server.new_schema)
 
 
 @pytest.fixture(params=["children", "distant"], ids=["sqlite", "postgres"])

@@ -23,6 +23,7 @@ POINTS = [
     "finish:before",
     "finish:after",
 ]
+BOTH = ["children", pytest.param("distant", marks=pytest.mark.long)]
 
 
 def killed_and_taken_over(
@@ -65,6 +66,7 @@ def test_once_or_in_reconcile_where_it_does_not(
         assert (effect.name, effect.step, effect.arguments) == ("blind", "step", '{"what": "it"}')
 
 
+@pytest.mark.parametrize("either", BOTH, indirect=True)
 @pytest.mark.parametrize("graph", ["findable_graph", "nested_graph"])
 @pytest.mark.parametrize("point", POINTS)
 def test_once_where_the_outcome_can_be_found_out(
@@ -76,6 +78,7 @@ def test_once_where_the_outcome_can_be_found_out(
     assert far.done == ["it"]
 
 
+@pytest.mark.parametrize("either", BOTH, indirect=True)
 @pytest.mark.parametrize("graph", ["fan_out_honoured", "fan_out_blind"])
 def test_the_other_branches_do_not_repeat_theirs(
     either: Children, tmp_path: Path, graph: str
