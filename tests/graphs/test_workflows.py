@@ -9,10 +9,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 import nearfar
-from nearfar.errors import NoDocumentsError, UsageError
+from nearfar.errors import NoDocumentsError, UnreadableDocumentError, UsageError
 from nearfar.graphs.approve import build_approve
 from nearfar.graphs.inputs import input_schema
-from nearfar.graphs.summarize import build_summarize
+from nearfar.graphs.evidence import Found
+from nearfar.graphs.summarize import _commonest, build_summarize
 from nearfar.testing import ScriptedChatModel
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
@@ -66,6 +67,42 @@ def test_a_summary_cites_what_stands_in_the_documents(folder: Path) -> None:
     assert [part["error"] for part in found["documents"]] == [None] * 3
     for citation in found["citations"]:
         assert citation["quote"] in Path(citation["source"]).read_text(encoding="utf-8")
+
+
+def test_one_document_gives_as_many_sentences_as_were_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "窯.txt"
+    file.write_text(
+        "窯は一九六二年に建てられた。薪は古い森から来る。The potters fire it often. It burns wood. "
+        "The chimney is high. The museum is free.\n",
+        encoding="utf-8",
+    )
+    found = nearfar.workflow("summarize").invoke({"docs": [str(file)], "sentences": 6})
+    assert len(found["citations"]) == 6
+    assert found["summary"].startswith("窯は一九六二年に建てられた。")
+
+
+def test_documents_none_of_which_can_be_read_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.4 broken")
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(UnreadableDocumentError, match=r"None of .*empty\.txt is empty") as caught:
+        build_summarize().invoke({"docs": [str(tmp_path)]})
+    assert len(caught.value.data) == 2
+
+
+def test_only_the_words_of_the_summary_itself_are_streamed(folder: Path) -> None:
+    with ScriptedChatModel([*["Of one. [1]"] * 3, "Of all. [1]"]) as model:
+        told: Any = build_summarize(model).stream({"docs": [str(folder)]}, stream_mode="messages")
+        assert "".join(str(message.text) for message, _ in told) == "Of all. [1]"
+
+
+def test_of_very_many_sentences_only_some_are_compared_by_their_meaning() -> None:
+    found = [
+        Found(text=f"The {word} number{n} of the hill.", source="", page=None, heading=None, dense=None)
+        for n, word in enumerate(["kiln", "odd"] * 5 + ["kiln"] * 5)
+    ]
+    kept = [one["text"] for one in _commonest(found, 10)]
+    assert len(kept) == 10
+    assert all("kiln" in text for text in kept)
 
 
 def test_a_folder_without_documents_is_told(tmp_path: Path) -> None:

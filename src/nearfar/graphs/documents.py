@@ -1,5 +1,6 @@
 """What the workflows over many documents share: which files, and what stands in each."""
 
+import re
 from collections.abc import Sequence
 
 from nearfar.errors import NearfarError, NoDocumentsError
@@ -11,6 +12,9 @@ from nearfar.settings import Settings
 
 from .evidence import Found
 from .sentences import content_words, sentences
+
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{4}")
+"""A word of scripts that put no spaces between words, and so is a sentence as well."""
 
 
 def files_of(docs: Sequence[str], settings: Settings) -> list[str]:
@@ -41,7 +45,7 @@ def sentences_of(document: DocumentText) -> list[Found]:
     for block in document.blocks:
         for one in sentences(document.text[block.start : block.end]):
             new = one.text not in seen and not one.heading and not one.code
-            if block.kind not in ("heading", "code") and new and len(content_words(one.text)) > 1:
+            if block.kind not in ("heading", "code") and new and _says_something(one.text):
                 seen.add(one.text)
                 found.append(
                     Found(
@@ -53,6 +57,10 @@ def sentences_of(document: DocumentText) -> list[Found]:
                     )
                 )
     return found
+
+
+def _says_something(text: str) -> bool:
+    return len(content_words(text)) > 1 or _UNSPACED.search(text) is not None
 
 
 def reason(error: NearfarError) -> str:
