@@ -9,7 +9,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 import nearfar
-from nearfar.errors import NoDocumentsError, UnreadableDocumentError, UsageError
+from nearfar.errors import EffectNotDoneError, NoDocumentsError, UnreadableDocumentError, UsageError
 from nearfar.graphs.approve import build_approve
 from nearfar.graphs.inputs import input_schema
 from nearfar.graphs.evidence import Found
@@ -151,3 +151,20 @@ def test_a_model_drafts_what_was_requested(tmp_path: Path) -> None:
 def test_approve_needs_a_draft_or_a_request_and_a_place(values: Any) -> None:
     with pytest.raises(UsageError):
         build_approve().invoke(values)
+
+
+async def test_a_text_that_could_not_be_written_is_written_when_the_cause_is_mended(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "taken").write_text("a file, where a folder is needed", encoding="utf-8")
+    file = tmp_path / "taken" / "letter.txt"
+    async with nearfar.Runner() as runner:
+        run = await runner.start("approve", {"draft": "Dear Ada", "to": str(file)})
+        await run.settled()
+        await runner.resume(run.id, "yes")
+        with pytest.raises(EffectNotDoneError, match="cannot be written"):
+            await run.result()
+        (tmp_path / "taken").unlink()
+        await runner.resume(run.id)
+        assert (await run.result())["decision"] == "approved"
+    assert file.read_text(encoding="utf-8") == "Dear Ada"
