@@ -25,7 +25,7 @@ from .runtime.metering import Meter
 Node = Runnable[Any, Any] | Callable[..., Any]
 Check = Callable[..., "bool | str | None"]
 
-__all__ = ["Check", "all_of", "at_least", "cascade", "cites", "fits", "report"]
+__all__ = ["Check", "all_of", "at_least", "cascade", "cites", "fits", "passes", "report"]
 
 
 def cascade(
@@ -38,8 +38,8 @@ def cascade(
 ) -> RunnableLambda[Any, Any]:
     """A node: ``node``'s outcome where ``check`` passes it, else that of ``escalate_to``, once.
 
-    ``check`` is called with the outcome, or with input and outcome where it takes two arguments. It
-    must be deterministic; True or None passes, False or a reason (a text) does not. The outcome of
+    ``check`` is called with the outcome, or with input and outcome where it needs two arguments. It
+    must be deterministic; True or None passes; False, a reason (a text) and an exception do not. The outcome of
     ``escalate_to`` is taken as it is, and checked for the record only. A node that raises has not
     passed; what stops a run as a whole (a question to a person, a budget that is used up, a run that
     another took over) is raised. A step that is tried again begins with the near node again.
@@ -59,7 +59,6 @@ class _Cascade:
     ) -> None:
         self._near, self._far = _as_runnable(node), _as_runnable(escalate_to)
         self._check = check
-        self._takes_input = len(inspect.signature(check).parameters) > 1
         self._name = name or f"{self._near.get_name()} or {self._far.get_name()}"
         self._settings = settings
 
@@ -96,7 +95,10 @@ class _Cascade:
         return outcome
 
     def _judged(self, given: Any, outcome: Any) -> _Side:
-        said = self._check(given, outcome) if self._takes_input else self._check(outcome)
+        try:
+            said = _said(self._check, given, outcome)
+        except Exception as error:  # noqa: BLE001 - a plugin boundary: the check is the user's code
+            said = _told(error)
         if said is None or said is True:
             return _Side(outcome, None)
         return _Side(outcome, said if isinstance(said, str) else "the check failed")
@@ -120,7 +122,20 @@ def _failed(error: Exception) -> _Side:
 
     if isinstance(error, GraphBubbleUp | BudgetExhaustedError | LeaseLostError):
         raise error
-    return _Side(None, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+    return _Side(None, _told(error))
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _said(check: Check, given: Any, outcome: Any) -> bool | str | None:
+    needed = [
+        one
+        for one in inspect.signature(check).parameters.values()
+        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    return check(given, outcome) if len(needed) > 1 else check(outcome)
 
 
 def _under(meter: Meter, config: RunnableConfig) -> RunnableConfig:
@@ -211,13 +226,25 @@ def at_least(score: Callable[[Any], float], least: float) -> Check:
     return check
 
 
+def passes(test: Callable[[Any], Any]) -> Check:
+    """A test of the outcome, written with ``assert``, holds; what it says is the reason."""
+
+    def check(outcome: Any) -> str | None:
+        try:
+            test(outcome)
+        except AssertionError as error:
+            return str(error) or "the test failed"
+        return None
+
+    return check
+
+
 def all_of(*checks: Check) -> Check:
     """All of the checks; the first that fails gives the reason."""
 
     def check(given: Any, outcome: Any) -> bool | str | None:
         for one in checks:
-            two = len(inspect.signature(one).parameters) > 1
-            said = one(given, outcome) if two else one(outcome)
+            said = _said(one, given, outcome)
             if said is not None and said is not True:
                 return said
         return None
