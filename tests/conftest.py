@@ -91,8 +91,8 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 @pytest.fixture
 def postgres_database(postgres_server: PostgresServer) -> str:
-    """A database of the test's own."""
-    return postgres_server.new_database()
+    """A database of the test's own, as far as it can see."""
+    return postgres_server.new_schema()
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,16 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return str(self.running.get_uri(database=name))
 
+    def new_schema(self) -> str:
+        """The URL of an empty place in the shared database: far cheaper to make, and to throw away."""
+        import psycopg
+
+        name = f"t{uuid.uuid4().hex}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}".encode())
+        sign = "&" if "?" in self.url else "?"
+        return f"{self.url}{sign}options=-csearch_path%3D{name}"
+
     def restart(self, mode: str = "fast") -> None:
         """Stop (``immediate``: as a crash does) and start again; all connections break."""
         self._control("-m", mode, "-l", str(self.running.log), "restart")

@@ -2,13 +2,16 @@
 
 import csv
 import io
+import json
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from nearfar.cli.main import main
 from nearfar.llm.money import Budget, Claim, Entry, Ledger, Reservation
 from nearfar.settings import Settings
+from nearfar.storage.outcomes import CascadeLog, Row
 from tests.conftest import Cli
 
 CONFIG = """\
@@ -136,3 +139,25 @@ def test_what_makes_no_sense_is_refused(cli: Cli, tmp_path: Path, wrong: tuple[s
     done = cli("costs", *wrong)
     assert done.rc == 2
     assert "NF-" in done.out + done.err
+
+
+def test_cascades_show_cost_against_quality(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["costs", "cascades"]) == 0
+    assert "No cascade has run yet" in capsys.readouterr().out
+    with CascadeLog.open(Settings()) as log:
+        for number in range(4):
+            log.add(Row("bills", number == 0, True, "no total" if number == 0 else None, 0.0, 0.25))
+        log.add(Row("mails", False, True, None, None, 0.0))
+    assert main(["costs", "cascades"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:2] == ["CASCADE", "ITEMS"]
+    assert [line.split() for line in lines] == [
+        ["bills", "4", "75.0%", "1", "100.0%", "0.00", "1.00"],
+        ["mails", "1", "100.0%", "0", "100.0%", "unknown", "unknown"],
+        ["bills:", "1", "x", "no", "total"],
+    ]
+    assert main(["costs", "cascades", "--json"]) == 0
+    [bills, mails] = json.loads(capsys.readouterr().out)["cascades"]
+    assert (bills["items"], bills["escalated"], bills["usd"]) == (4, 1, 1.0)
+    assert (bills["near_passed"], bills["passed"], bills["reasons"]) == (0.75, 1.0, {"no total": 1})
+    assert mails["usd"] is None

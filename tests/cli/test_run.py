@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from nearfar.cli.main import main
+from nearfar.cli.run import Screen
+from nearfar.graphs.runtime.events import RunEvent
 
 GRAPH_FILE = """
 import os
@@ -297,3 +299,16 @@ def test_input_from_standard_input_in_a_process_of_its_own(
     assert done.rc == 0, done.err
     assert done.json["output"]["answer"] == "ÜNÏ"
     assert done.err == ""
+
+
+def test_a_run_says_how_far_it_is_but_not_more_than_once_a_second(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = [0.0]
+    listener = Screen(stream=True, as_json=True, clock=lambda: now[0]).listener()
+    for number in range(6):
+        now[0] += 0.4
+        listener.hear(RunEvent("step", {"name": "one", "done": False}))
+        if number > 2:
+            listener.hear(RunEvent("custom", {"extracted": number, "of": 6, "error": None}))
+    assert capsys.readouterr().err == "one ...\none ...\nextracted 3 of 6\n"

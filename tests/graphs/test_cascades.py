@@ -7,8 +7,9 @@ from langgraph.graph import START, StateGraph
 from pydantic import BaseModel
 
 import nearfar
+from nearfar.errors import BudgetExhaustedError, LeaseLostError
 from nearfar.graphs import cascade
-from nearfar.graphs.cascades import all_of, at_least, cites, fits, report
+from nearfar.graphs.cascades import all_of, at_least, cites, fits, passes, report
 from nearfar.testing import ScriptedChatModel
 
 
@@ -57,6 +58,29 @@ def test_a_near_node_that_raises_has_not_passed() -> None:
     assert report()[0]["reasons"] == {"ValueError: cannot read it": 1}
 
 
+def test_a_check_that_raises_has_not_passed_and_loses_no_outcome_that_was_paid_for() -> None:
+    def check(outcome: Any, least: int = 3) -> bool:
+        return bool(outcome["missing"] >= least)
+
+    far = Counted()
+    node = cascade(near, check, far, name="odd")
+    assert node.invoke({"text": "1"}) == {"amount": 7}
+    assert far.asked == ["1"]
+    [told] = report()
+    assert (told["passed"], told["reasons"]) == (0.0, {"KeyError: 'missing'": 1})
+
+
+@pytest.mark.parametrize("error", [BudgetExhaustedError("no money"), LeaseLostError("taken over")])
+def test_what_stops_the_whole_run_is_not_asked_again_elsewhere(error: Exception) -> None:
+    def broken(state: State) -> dict[str, Any]:
+        raise error
+
+    far = Counted()
+    with pytest.raises(type(error)):
+        cascade(broken, IS_NUMBER, far).invoke({"text": "x"})
+    assert far.asked == []
+
+
 def test_what_the_far_one_says_is_taken_and_its_failing_recorded() -> None:
     node = cascade(near, IS_NUMBER, lambda _: {"amount": "many"}, name="weak")
     assert node.invoke({"text": "x"}) == {"amount": "many"}
@@ -75,15 +99,22 @@ class Item(BaseModel):
     price: float
 
 
+def is_short(outcome: str) -> None:
+    assert len(outcome) < 3, f"{outcome} is too long"
+
+
 @pytest.mark.parametrize(
     ("check", "args", "said"),
     [
         (fits(Item), ('{"name": "x", "price": 1}',), None),
         (fits(Item), ('{"name": "x"}',), "price: Field required"),
         (fits(Item), ("x",), "it is not JSON"),
+        (fits(Item), ('{"name": "x", "price": NaN}',), "it is not JSON"),
         (cites("text", "quotes"), ({"text": "a  b c"}, {"quotes": ["a b"]}), None),
         (cites("text", "quotes"), ({"text": "a"}, {"quotes": ["z"]}), "a quote is not in the text"),
         (at_least(len, 3), ("ab",), "its score is 2, less than 3"),
+        (passes(is_short), ("ab",), None),
+        (passes(is_short), ("abcd",), "abcd is too long"),
         (all_of(at_least(len, 1), fits({"type": "object"})), ("", "[]"), "[] is not of type"),
     ],
 )

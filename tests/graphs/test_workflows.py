@@ -1,8 +1,6 @@
-"""The workflows that come with Nearfar: summarize, extract, approve."""
+"""The workflows that come with Nearfar: what holds for all, summarize, approve."""
 
-import json
 import re
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +9,15 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
 import nearfar
-from nearfar.errors import NoDocumentsError, UsageError
+from nearfar.errors import EffectNotDoneError, NoDocumentsError, UnreadableDocumentError, UsageError
 from nearfar.graphs.approve import build_approve
-from nearfar.graphs.cascades import report
-from nearfar.graphs.extract import build_extract
-from nearfar.graphs.fields import Fields
 from nearfar.graphs.inputs import input_schema
-from nearfar.graphs.summarize import build_summarize
+from nearfar.graphs.evidence import Found
+from nearfar.graphs.summarize import _commonest, build_summarize
 from nearfar.testing import ScriptedChatModel
 
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "workflows.md"
-SCHEMA = {"vendor": "string", "total": "number"}
-GOOD = '{"vendor": "Kiln", "total": 12.5}'
 
 
 @pytest.mark.parametrize("name", ["approve", "extract", "summarize"])
@@ -75,77 +69,45 @@ def test_a_summary_cites_what_stands_in_the_documents(folder: Path) -> None:
         assert citation["quote"] in Path(citation["source"]).read_text(encoding="utf-8")
 
 
+def test_one_document_gives_as_many_sentences_as_were_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "窯.txt"
+    file.write_text(
+        "窯は一九六二年に建てられた。薪は古い森から来る。The potters fire it often. It burns wood. "
+        "The chimney is high. The museum is free.\n",
+        encoding="utf-8",
+    )
+    found = nearfar.workflow("summarize").invoke({"docs": [str(file)], "sentences": 6})
+    assert len(found["citations"]) == 6
+    assert found["summary"].startswith("窯は一九六二年に建てられた。")
+
+
+def test_documents_none_of_which_can_be_read_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.4 broken")
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(UnreadableDocumentError, match=r"None of .*empty\.txt is empty") as caught:
+        build_summarize().invoke({"docs": [str(tmp_path)]})
+    assert len(caught.value.data) == 2
+
+
+def test_only_the_words_of_the_summary_itself_are_streamed(folder: Path) -> None:
+    with ScriptedChatModel([*["Of one. [1]"] * 3, "Of all. [1]"]) as model:
+        told: Any = build_summarize(model).stream({"docs": [str(folder)]}, stream_mode="messages")
+        assert "".join(str(message.text) for message, _ in told) == "Of all. [1]"
+
+
+def test_of_very_many_sentences_only_some_are_compared_by_their_meaning() -> None:
+    found = [
+        Found(text=f"The {word} number{n} of the hill.", source="", page=None, heading=None, dense=None)
+        for n, word in enumerate(["kiln", "odd"] * 5 + ["kiln"] * 5)
+    ]
+    kept = [one["text"] for one in _commonest(found, 10)]
+    assert len(kept) == 10
+    assert all("kiln" in text for text in kept)
+
+
 def test_a_folder_without_documents_is_told(tmp_path: Path) -> None:
     with pytest.raises(NoDocumentsError):
         build_summarize().invoke({"docs": [str(tmp_path)]})
-
-
-def extracted(folder: Path, out: Path, *replies: str, far: list[str] | None = None) -> Any:
-    with ScriptedChatModel(list(replies)) as near, ScriptedChatModel(far or []) as better:
-        graph = build_extract(near, better if far is not None else None)
-        return graph.invoke(
-            {"docs": [str(folder)], "schema": SCHEMA, "out": str(out)}, {"max_concurrency": 1}
-        )
-
-
-def test_only_rows_that_fail_their_check_go_on_and_what_fails_then_is_reported(
-    folder: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "rows.jsonl"
-    told = extracted(folder, out, GOOD, "no JSON", '{"vendor": 1}', far=[GOOD, '{"vendor": "x"}'])
-    assert (told["rows"], told["escalated"]) == (2, 2)
-    [failed] = told["failed"]
-    assert "'total' is a required property" in failed["reason"]
-    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    assert [row["total"] for row in rows] == [12.5, 12.5]
-    assert Path(rows[0]["source"]).name == "0.txt"
-    [told] = report()
-    assert (told["cascade"], told["items"], told["escalated"]) == ("extract", 3, 2)
-    assert not list(tmp_path.glob("*.work.db*"))
-
-
-def test_rows_go_into_a_database(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "rows.db"
-    extracted(folder, out, GOOD, GOOD, GOOD)
-    connection = sqlite3.connect(out)
-    assert connection.execute("SELECT vendor, total FROM rows").fetchall() == [("Kiln", 12.5)] * 3
-    connection.close()
-
-
-def test_a_run_that_broke_off_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
-    for n in range(3, 12):
-        (folder / f"{n:02}.txt").write_text("Vendor: Kiln. A sentence or two.", encoding="utf-8")
-    values = {"docs": [str(folder)], "schema": SCHEMA, "out": str(tmp_path / "rows.csv")}
-    options: Any = {**THREAD, "max_concurrency": 1}
-    saver = InMemorySaver()
-    # The pool may have begun another before it hears of the first failure.
-    near = ScriptedChatModel([*[GOOD] * 9, *[ConnectionError("gone")] * 3])
-    graph = build_extract(near).copy({"checkpointer": saver})
-    with pytest.raises(ConnectionError):
-        graph.invoke(values, options, durability="sync")
-    with ScriptedChatModel([GOOD] * 3) as near:
-        graph = build_extract(near).copy({"checkpointer": saver})
-        told = graph.invoke(None, options, durability="sync")
-    assert told["rows"] == 12
-
-
-def test_the_built_in_model_takes_values_that_are_named_in_the_text(tmp_path: Path) -> None:
-    text = "# Bill\n\n| Vendor | Kiln |\n\nThe total is 12.50 euros. Paid: yes\n\n**Due date:** 2026-05-06\n"
-    (tmp_path / "a.md").write_text(text, encoding="utf-8")
-    schema = {"vendor": "string", "total": "number", "due_date": "date"}
-    out = tmp_path / "out.jsonl"
-    told = nearfar.workflow("extract").invoke(
-        {"docs": [str(tmp_path / "a.md")], "schema": schema, "out": str(out)}
-    )
-    assert told["failed"] == []
-    row = json.loads(out.read_text(encoding="utf-8"))
-    assert (row["vendor"], row["total"], row["due_date"]) == ("Kiln", 12.5, "2026-05-06")
-
-
-@pytest.mark.parametrize("given", ["nothing.yaml", {}, {"a": "complex"}, "json:loads"])
-def test_a_schema_that_cannot_be_used_is_told(given: Any) -> None:
-    with pytest.raises(UsageError, match="schema"):
-        Fields.read(given)
 
 
 @pytest.mark.parametrize(
@@ -189,3 +151,20 @@ def test_a_model_drafts_what_was_requested(tmp_path: Path) -> None:
 def test_approve_needs_a_draft_or_a_request_and_a_place(values: Any) -> None:
     with pytest.raises(UsageError):
         build_approve().invoke(values)
+
+
+async def test_a_text_that_could_not_be_written_is_written_when_the_cause_is_mended(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "taken").write_text("a file, where a folder is needed", encoding="utf-8")
+    file = tmp_path / "taken" / "letter.txt"
+    async with nearfar.Runner() as runner:
+        run = await runner.start("approve", {"draft": "Dear Ada", "to": str(file)})
+        await run.settled()
+        await runner.resume(run.id, "yes")
+        with pytest.raises(EffectNotDoneError, match="cannot be written"):
+            await run.result()
+        (tmp_path / "taken").unlink()
+        await runner.resume(run.id)
+        assert (await run.result())["decision"] == "approved"
+    assert file.read_text(encoding="utf-8") == "Dear Ada"

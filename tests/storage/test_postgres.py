@@ -1,5 +1,6 @@
 """Postgres as the store of runs: refused when it is away, told when its package is not there."""
 
+import asyncio
 import sys
 
 import pytest
@@ -54,3 +55,16 @@ def test_a_connection_that_the_server_closed_has_news(postgres_server: PostgresS
     with pytest.raises(DatabaseError):
         connection.execute("SELECT 1")
     connection.close()
+
+
+async def test_programs_that_come_first_at_the_same_time_all_find_the_tables(
+    postgres_database: str,
+) -> None:
+    """LangGraph's indexes wait for every statement that runs, one that waits for them too."""
+
+    async def come() -> None:
+        async with nearfar.Runner(settings(postgres_database), work=False) as runner:
+            assert await runner.list() == []
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(come() for _ in range(4)))

@@ -127,6 +127,45 @@ def allow(
         sys.stdout.write(f"{name}: {_dollars(_amount(usd))} USD more are allowed.\n")
 
 
+@app.command()
+def cascades(*, as_json: JsonOption = False) -> None:
+    """Show cost against quality of each cascade: how much the near node did alone, and the rest's cost.
+
+    A share is of all items; costs are null where the price of a model is not known.
+    """
+    from nearfar.graphs.cascades import report
+
+    rows = report(current_settings())
+    if as_json:
+        emit_json({"cascades": rows})
+        return
+    if not rows:
+        sys.stdout.write("No cascade has run yet.\n")
+        return
+    lines: list[tuple[str, ...]]
+    lines = [("CASCADE", "ITEMS", "NEAR ALONE", "ESCALATED", "PASSED", "NEAR USD", "FAR USD")]
+    lines += [
+        (
+            row["cascade"],
+            str(row["items"]),
+            f"{row['near_passed']:.1%}",
+            str(row["escalated"]),
+            f"{row['passed']:.1%}",
+            _dollars_or_not(row["near_usd"]),
+            _dollars_or_not(row["far_usd"]),
+        )
+        for row in rows
+    ]
+    _write(lines, numbers=range(1, 7))
+    for row in rows:
+        for reason, count in row["reasons"].items():
+            sys.stdout.write(f"{row['cascade']}: {count} x {reason}\n")
+
+
+def _dollars_or_not(usd: float | None) -> str:
+    return "unknown" if usd is None else _dollars(Decimal(str(usd)))
+
+
 def _amount(text: str) -> Decimal:
     try:
         amount = Decimal(text)

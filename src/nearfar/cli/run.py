@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -241,21 +243,29 @@ def json_or_text(text: str) -> Any:
         return text
 
 
+_CALM_S = 1.0  # the same is not said again sooner
+
+
 class Screen:
     """Tokens to standard output (or nowhere with ``--json``), steps and status to standard error."""
 
-    def __init__(self, *, stream: bool, as_json: bool) -> None:
+    def __init__(
+        self, *, stream: bool, as_json: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stream = stream
         self._as_json = as_json
+        self._clock = clock
         self._written = False
+        self._said: dict[str, float] = {}  # when, by what it was about
 
     def listener(self) -> "Listener":
         """What a run is followed with."""
         from nearfar.graphs.runtime.once import Listener
 
         tokens = self._token if self._stream and not self._as_json else None
-        steps = self._step if self._stream or sys.stderr.isatty() else None
-        return Listener(on_token=tokens, on_step=steps)
+        if not (self._stream or sys.stderr.isatty()):
+            return Listener(on_token=tokens)
+        return Listener(on_token=tokens, on_step=self._step, on_progress=self._progress)
 
     def _token(self, text: str) -> None:
         self._written = True
@@ -263,8 +273,20 @@ class Screen:
         sys.stdout.flush()
 
     def _step(self, name: str) -> None:
-        if not self._written:
-            sys.stderr.write(f"{name} ...\n")
+        if "" not in self._said:  # whose steps tell how far it is needs no names of steps
+            self._say(f"step {name}", f"{name} ...")
+
+    def _progress(self, told: Any) -> None:
+        if isinstance(told, dict):
+            told = " ".join(f"{name} {value}" for name, value in told.items() if value is not None)
+        if isinstance(told, str):
+            self._say("", told)
+
+    def _say(self, about: str, text: str) -> None:
+        now = self._clock()
+        if not self._written and now - self._said.get(about, -_CALM_S) >= _CALM_S:
+            self._said[about] = now
+            sys.stderr.write(f"{text}\n")
 
     def show(self, finished: "Finished") -> None:
         """The end of the run, or how it stands."""

@@ -15,7 +15,7 @@ from langgraph.types import interrupt
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from nearfar.errors import UsageError
+from nearfar.errors import EffectNotDoneError, StorageError, UsageError
 from nearfar.settings import Settings, resolve
 from nearfar.storage import atomic_write
 
@@ -92,7 +92,10 @@ def was_written(text: str, to: str | None) -> Done | NotDone:
 @effect(reconcile=was_written)
 def write(text: str, to: str | None) -> dict[str, str]:
     """Write the text to the file, whole or not at all."""
-    atomic_write(Path(str(to)), text)
+    try:
+        atomic_write(Path(str(to)), text)
+    except StorageError as error:
+        raise EffectNotDoneError(error.message, remedy=error.remedy, data=error.data) from error
     return {"written": str(to)}
 
 

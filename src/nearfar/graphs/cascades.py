@@ -15,15 +15,17 @@ from typing import Any
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langchain_core.runnables.config import merge_configs
 
+from nearfar.errors import BudgetExhaustedError, LeaseLostError
 from nearfar.settings import Settings, load_settings, resolve
 from nearfar.storage.outcomes import CascadeLog, Row
 
+from .plain import strict_json
 from .runtime.metering import Meter
 
 Node = Runnable[Any, Any] | Callable[..., Any]
 Check = Callable[..., "bool | str | None"]
 
-__all__ = ["Check", "all_of", "at_least", "cascade", "cites", "fits", "report"]
+__all__ = ["Check", "all_of", "at_least", "cascade", "cites", "fits", "passes", "report"]
 
 
 def cascade(
@@ -36,10 +38,11 @@ def cascade(
 ) -> RunnableLambda[Any, Any]:
     """A node: ``node``'s outcome where ``check`` passes it, else that of ``escalate_to``, once.
 
-    ``check`` is called with the outcome, or with input and outcome where it takes two arguments. It
-    must be deterministic; True or None passes, False or a reason (a text) does not. The outcome of
+    ``check`` is called with the outcome, or with input and outcome where it needs two arguments. It
+    must be deterministic; True or None passes; False, a reason (a text) and an exception do not. The outcome of
     ``escalate_to`` is taken as it is, and checked for the record only. A node that raises has not
-    passed, unless it raises control flow or a person is asked.
+    passed; what stops a run as a whole (a question to a person, a budget that is used up, a run that
+    another took over) is raised. A step that is tried again begins with the near node again.
     """
     return _Cascade(node, check, escalate_to, name, settings).runnable()
 
@@ -56,7 +59,6 @@ class _Cascade:
     ) -> None:
         self._near, self._far = _as_runnable(node), _as_runnable(escalate_to)
         self._check = check
-        self._takes_input = len(inspect.signature(check).parameters) > 1
         self._name = name or f"{self._near.get_name()} or {self._far.get_name()}"
         self._settings = settings
 
@@ -93,7 +95,10 @@ class _Cascade:
         return outcome
 
     def _judged(self, given: Any, outcome: Any) -> _Side:
-        said = self._check(given, outcome) if self._takes_input else self._check(outcome)
+        try:
+            said = _said(self._check, given, outcome)
+        except Exception as error:  # noqa: BLE001 - a plugin boundary: the check is the user's code
+            said = _told(error)
         if said is None or said is True:
             return _Side(outcome, None)
         return _Side(outcome, said if isinstance(said, str) else "the check failed")
@@ -115,9 +120,22 @@ class _Cascade:
 def _failed(error: Exception) -> _Side:
     from langgraph.errors import GraphBubbleUp
 
-    if isinstance(error, GraphBubbleUp):
+    if isinstance(error, GraphBubbleUp | BudgetExhaustedError | LeaseLostError):
         raise error
-    return _Side(None, f"{type(error).__name__}: {error}"[:300])
+    return _Side(None, _told(error))
+
+
+def _told(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
+def _said(check: Check, given: Any, outcome: Any) -> bool | str | None:
+    needed = [
+        one
+        for one in inspect.signature(check).parameters.values()
+        if one.default is one.empty and one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
+    return check(given, outcome) if len(needed) > 1 else check(outcome)
 
 
 def _under(meter: Meter, config: RunnableConfig) -> RunnableConfig:
@@ -140,14 +158,6 @@ def _no_sync(name: str) -> Callable[[Any], Any]:
     return refuse
 
 
-def note(
-    settings: Settings, name: str, *, near: str | None, far: str | None, escalated: bool
-) -> None:
-    """Record an item of a graph that goes on by itself to another model: the reasons for failing."""
-    with CascadeLog.open(settings) as log:
-        log.add(Row(name, escalated, far is None, near, None if escalated else 0.0, 0.0))
-
-
 def report(settings: Settings | str | Path | None = None) -> list[dict[str, Any]]:
     """Cost against quality, for each cascade: how many items, how many went on, and what they cost.
 
@@ -165,15 +175,13 @@ def fits(schema: Mapping[str, Any] | type, key: str | None = None) -> Check:
     """The outcome (or its ``key``) is JSON, or a value, that fits a JSON schema or pydantic class."""
 
     def check(outcome: Any) -> str | None:
-        import json
-
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import best_match
 
         value = _part(outcome, key)
         if isinstance(value, str):
             try:
-                value = json.loads(value)
+                value = strict_json(value)
             except ValueError:
                 return "it is not JSON"
         if isinstance(schema, Mapping):
@@ -218,13 +226,25 @@ def at_least(score: Callable[[Any], float], least: float) -> Check:
     return check
 
 
+def passes(test: Callable[[Any], Any]) -> Check:
+    """A test of the outcome, written with ``assert``, holds; what it says is the reason."""
+
+    def check(outcome: Any) -> str | None:
+        try:
+            test(outcome)
+        except AssertionError as error:
+            return str(error) or "the test failed"
+        return None
+
+    return check
+
+
 def all_of(*checks: Check) -> Check:
     """All of the checks; the first that fails gives the reason."""
 
     def check(given: Any, outcome: Any) -> bool | str | None:
         for one in checks:
-            two = len(inspect.signature(one).parameters) > 1
-            said = one(given, outcome) if two else one(outcome)
+            said = _said(one, given, outcome)
             if said is not None and said is not True:
                 return said
         return None

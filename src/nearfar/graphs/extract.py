@@ -10,28 +10,49 @@ so a run over thousands of files goes on where it stopped.
 from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any, Required
+from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from nearfar.errors import DocumentError
+from nearfar.errors import (
+    ContentBlockedError,
+    ContentFilteredError,
+    ContextTooLongError,
+    ContextWindowError,
+    DocumentError,
+    RequestTooLargeError,
+)
+from nearfar.retrieval.readers import DocumentText
 from nearfar.settings import Settings, resolve
 
 from .ask_prompts import Ability
-from .cascades import fits, note
-from .documents import files_of, reason, sentences_of
+from .cascades import cascade, fits
+from .documents import files_of, read, reason, sentences_of
 from .fields import Fields, asked_for, found_in
 from .registry import Graph
-from .rows import RowFile, forget
-from .steps import Reply, Update, Work, both_ways
+from .rows import RowFile, check_output, forget
+from .steps import Invoke, Reply, Update, Work, both_ways
 
+NAME = "extract"  # also of the cascade, in its report
 AT_ONCE = 8  # documents in a batch; their rows are kept together
 
-Steps = Generator[Reply | Work, Any, Any]
+# What is wrong with one document, and not with the model or the machine: the others go on.
+_OF_THIS_DOCUMENT = (
+    DocumentError,
+    ContextWindowError,
+    ContextTooLongError,
+    RequestTooLargeError,
+    ContentFilteredError,
+    ContentBlockedError,
+)
+
+Steps = Generator[Reply | Work | Invoke, Any, Any]
 
 
 class ExtractInput(TypedDict, total=False):
@@ -61,6 +82,7 @@ class ExtractState(ExtractOutput):
     schema: Any
     escalate_to: str | None
     fields: dict[str, Any]  # the JSON schema of a row
+    owner: str  # of the rows beside the output: a later run to the same file takes them over
     count: int  # of documents
     done: int
 
@@ -69,7 +91,13 @@ class _One(TypedDict):
     file: str
     fields: dict[str, Any]
     out: str
+    owner: str
     escalate_to: str | None
+
+
+class _Tried(TypedDict):
+    row: Any  # what the model made of a document; checked afterwards
+    escalated: bool
 
 
 def build_extract(
@@ -91,7 +119,7 @@ def build_extract(
     graph.add_node("tidy", both_ways("tidy", work.tidy))
     graph.add_edge("write", "tidy")
     graph.add_edge("tidy", END)
-    return graph.compile(name="extract").with_config({"recursion_limit": 1_000_000})
+    return graph.compile(name=NAME).with_config({"recursion_limit": 1_000_000})
 
 
 class _Extract:
@@ -106,54 +134,60 @@ class _Extract:
         self._settings = settings
 
     def collect(self, state: ExtractState) -> Steps:
-        """The documents, noted beside the output; those that are done already stay done."""
+        """The documents, noted beside the output."""
         fields = Fields.read(state["schema"])
-        out = str(Path(state["out"]).absolute())
+        out, owner = Path(state["out"]).expanduser().absolute(), uuid4().hex
 
         def begin() -> int:
+            check_output(out, fields)
             files = files_of(state["docs"], self._settings)
-            with RowFile(out, fields) as rows:
+            with RowFile(str(out), fields, owner) as rows:
                 rows.begin(files)
             return len(files)
 
         count = yield Work(begin)
-        return {"fields": fields.schema, "out": out, "count": count, "done": 0, "rows": 0}
+        told = {"fields": fields.schema, "out": str(out), "owner": owner}
+        return {**told, "count": count, "done": 0}
 
     def batch(self, state: ExtractState) -> Any:
         """The next documents."""
-        with RowFile(state["out"], Fields(state["fields"])) as rows:
+        with _rows_of(state) as rows:
             files = rows.waiting(AT_ONCE)
-        shared = {name: state.get(name) for name in ("fields", "out", "escalate_to")}
+        shared = {name: state.get(name) for name in ("fields", "out", "owner", "escalate_to")}
         return [Send("one", {"file": file, **shared}) for file in files] or "write"
 
     def one(self, state: _One) -> Steps:
         """The row of a document, checked; else why there is none."""
-        fields, file = Fields(state["fields"]), state["file"]
+        file, schema = state["file"], state["fields"]
         try:
-            texts = yield Work(lambda: [s["text"] for s in sentences_of(file, self._settings)])
-            near = self._model(None)
-            row = yield from self._row(near, fields, file, texts)
-            problem = _problem(fields, row)
-            escalated = bool(problem) and self._far(state) is not None
-            if escalated:
-                row = yield from self._row(self._far(state), fields, file, texts)
-            after = _problem(fields, row) if escalated else problem
-            yield Work(
-                lambda: note(
-                    self._settings, "extract", near=problem, far=after, escalated=escalated
-                )
-            )
-        except DocumentError as error:
-            row, after, escalated = None, reason(error), False
-        with RowFile(state["out"], fields) as rows:
-            rows.keep(file, None if after else row, str(after or ""), escalated=escalated)
+            document = yield Work(lambda: read(file, self._settings))
+            tried = yield Invoke(self._node(state), document)
+            problem = fits(schema, "row")(tried)
+        except _OF_THIS_DOCUMENT as error:
+            asked_far = not isinstance(error, DocumentError) and self._far(state) is not None
+            tried, problem = _Tried(row=None, escalated=asked_far), reason(error)
+        with _rows_of(state) as rows:
+            rows.keep(file, None if problem else tried["row"], str(problem or ""), escalated=tried["escalated"])
         return {}
+
+    def _node(self, state: _One) -> Runnable[Any, Any]:
+        """What makes a row of a document: one model, or a cascade of two."""
+        fields, better = Fields(state["fields"]), self._far(state)
+        near = _asks(self._model(None), fields, escalated=False)
+        if better is None:
+            return near
+        far = _asks(better, fields, escalated=True)
+        return cascade(near, fits(fields.schema, "row"), far, name=NAME, settings=self._settings)
+
+    def _far(self, state: _One) -> BaseChatModel | None:
+        name = state.get("escalate_to")
+        return self._model(name) if name else self._escalate_to
 
     def keep(self, state: ExtractState) -> Steps:
         """Say how far it is."""
 
         def count() -> int:
-            with RowFile(state["out"], Fields(state["fields"])) as rows:
+            with _rows_of(state) as rows:
                 return rows.done()
 
         done = yield Work(count)
@@ -164,7 +198,7 @@ class _Extract:
         """The output, whole, in the order of the documents."""
 
         def work() -> Update:
-            with RowFile(state["out"], Fields(state["fields"])) as rows:
+            with _rows_of(state) as rows:
                 return rows.write()
 
         told: Update = yield Work(work)
@@ -183,36 +217,25 @@ class _Extract:
         chosen = name or (self._chosen if isinstance(self._chosen, str) else None)
         return chat_model(chosen, settings=self._settings)
 
-    def _far(self, state: _One) -> BaseChatModel | None:
-        name = state.get("escalate_to")
-        return self._model(name) if name else self._escalate_to
 
-    def _row(self, model: Any, fields: Fields, file: str, texts: list[str]) -> Steps:
-        """A row of one model; None where its answer is no row."""
+def _rows_of(state: ExtractState | _One) -> RowFile:
+    return RowFile(state["out"], Fields(state["fields"]), state["owner"])
+
+
+def _asks(model: BaseChatModel, fields: Fields, *, escalated: bool) -> Runnable[Any, Any]:
+    """Makes a row of a document with the model."""
+
+    def ask(document: DocumentText) -> Steps:
         ability = Ability.of(model)
         if ability.extractive:  # it finds, and does not write: the values are taken from the text
-            raw = yield Work(lambda: _text_of(file, self._settings))
-            return found_in(raw, texts, fields)
-        raw = yield Work(lambda: _text_of(file, self._settings))
+            told = [found["text"] for found in sentences_of(document)]
+            return _Tried(row=found_in(document.text, told, fields), escalated=escalated)
         options: dict[str, Any] = {}
         if ability.grammar:
             from nearfar.llm.local.grammar import json_grammar
 
             options["grammar"] = json_grammar(fields.schema)
-        reply = yield Reply(model, asked_for(fields, raw, ability.window), options)
-        return fields.parsed(str(reply.text))
+        reply = yield Reply(model, asked_for(fields, document.text, ability.window), options)
+        return _Tried(row=fields.parsed(str(reply.text)), escalated=escalated)
 
-
-def _problem(fields: Fields, row: Any) -> str | None:
-    said = fits(fields.schema)(row)
-    return said if isinstance(said, str) else None
-
-
-def _text_of(file: str, settings: Settings) -> str:
-    from nearfar.retrieval.readers.process import ReaderProcess
-    from nearfar.retrieval.readers.read import ReadLimits
-
-    own = settings.retrieval
-    limits = ReadLimits(own.max_file_mb, own.max_pages, own.read_timeout_s)
-    with ReaderProcess(limits) as reader:
-        return reader.read(file).text
+    return both_ways("escalated" if escalated else "near", ask)

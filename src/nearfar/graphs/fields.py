@@ -11,10 +11,18 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from nearfar.errors import UsageError
 
 from .loading import load, parse_place
+from .plain import strict_json
 from .sentences import content_words
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NUMBER = re.compile(r"[-+]?\d[\d,  ]*(?:\.\d+)?")
+_NUMBER = re.compile(r"([-+]?)((?:\d{1,3}(?:[\s'’]\d{3})+(?!\d)|\d+)(?:[.,]\d+)*)")
+_FORMS = (  # of its digits; the whole part, and what comes after the decimal point
+    r"(\d+)()",
+    r"([1-9]\d{0,2}(?:,\d{3})+)()",  # 1,234 but 1.234 has a decimal point
+    r"([1-9]\d{0,2}(?:\.\d{3}){2,})()",
+    r"(\d+|\d{1,3}(?:,\d{3})+)\.(\d+)",
+    r"(\d+|\d{1,3}(?:\.\d{3})+),(\d+)",
+)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _TYPES = {"text": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _CHARACTERS_PER_TOKEN = 3
@@ -35,21 +43,22 @@ class Fields:
 
         A file (YAML or JSON) may also hold plain fields: ``total: number``. Raises UsageError.
         """
-        if isinstance(given, type) and hasattr(given, "model_json_schema"):
-            return cls(given.model_json_schema())
         if isinstance(given, str) and not given.lower().endswith((".yaml", ".yml", ".json")):
             place = parse_place(given)
             found = load(place) if place else None
-            if not (isinstance(found, type) and hasattr(found, "model_json_schema")):
+            if not _is_pydantic(found):
                 raise _unusable(given, "it is neither a YAML or JSON file nor a pydantic class")
-            return cls(found.model_json_schema())
+            given = found
+        if _is_pydantic(given):
+            return cls(given.model_json_schema())
         tree = _file(given) if isinstance(given, str) else given
         if not isinstance(tree, dict) or not tree:
             raise _unusable(str(given), "it holds no fields")
         if isinstance(tree.get("properties"), dict):
-            return cls({"type": "object", **tree})
+            return cls(_checked({"type": "object", **tree}, str(given)))
         properties = {name: _field(name, kind) for name, kind in tree.items()}
-        return cls({"type": "object", "properties": properties, "required": list(properties)})
+        plain = {"type": "object", "properties": properties, "required": list(properties)}
+        return cls(_checked(plain, str(given)))
 
     @property
     def names(self) -> list[str]:
@@ -57,12 +66,33 @@ class Fields:
         return list(self.schema["properties"])
 
     def parsed(self, text: str) -> Any:
-        """The object in a model's reply; None where it holds none."""
+        """The object in a model's reply; the reply as it is where it holds none."""
         start, end = text.find("{"), text.rfind("}")
         try:
-            return json.loads(text[start : end + 1]) if start >= 0 else None
+            return strict_json(text[start : end + 1])
         except ValueError:
-            return None
+            return text
+
+
+def _is_pydantic(given: Any) -> bool:
+    return isinstance(given, type) and hasattr(given, "model_json_schema")
+
+
+def _checked(schema: dict[str, Any], what: str) -> dict[str, Any]:
+    """The JSON schema of an object with fields, or UsageError: before thousands of rows fail it."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise _unusable(what, f"{error.json_path}: {error.message}"[:300]) from None
+    if schema["type"] != "object" or not schema["properties"]:
+        raise _unusable(what, "it is not of an object with fields")
+    for name, field in schema["properties"].items():
+        if not isinstance(field, dict):
+            raise _unusable(what, f"{name} says nothing of its type")
+    return schema
 
 
 def _file(name: str) -> Any:
@@ -70,7 +100,9 @@ def _file(name: str) -> Any:
 
     try:
         return yaml.safe_load(Path(name).read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise _unusable(name, error.strerror or type(error).__name__) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise _unusable(name, str(error).split("\n")[0]) from None
 
 
@@ -169,11 +201,14 @@ def _text(text: str, schema: dict[str, Any], *, whole: bool) -> str | None:
 
 
 def _number(text: str, *, exact: bool) -> int | float | None:
+    """The first number; ``exact``: as an integer. None where there is none, or nobody can tell."""
     found = _NUMBER.search(text)
     if found is None:
         return None
-    plain = re.sub(r"[,  ]", "", found[0])
-    try:
-        return int(plain) if exact else float(plain)
-    except ValueError:
+    digits = re.sub(r"[\s'’]", "", found[2])
+    forms = (re.fullmatch(form, digits) for form in _FORMS)
+    form = next(filter(None, forms), None)
+    if form is None or (exact and form[2].strip("0")):
         return None
+    whole = f"{found[1]}{re.sub('[.,]', '', form[1])}"
+    return int(whole) if exact else float(f"{whole}.{form[2] or 0}")

@@ -1,7 +1,8 @@
-"""What a workflow returns, as plain JSON values."""
+"""What a workflow returns, as plain JSON values; and what a model wrote as JSON."""
 
 import base64
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Mapping, Set
 from datetime import date, time, timedelta
@@ -35,6 +36,15 @@ def to_plain(value: Any, _depth: int = 0) -> Any:
     if isinstance(simpler, list):
         return [to_plain(item, _depth + 1) for item in simpler]
     return simpler if type(simpler) in (bool, int, float, str) else to_plain(simpler, _depth + 1)
+
+
+def strict_json(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError, also for NaN, which is none of its numbers."""
+    return json.loads(text, parse_constant=_no_json)
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _key(key: Any) -> str:

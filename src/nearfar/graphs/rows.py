@@ -7,30 +7,34 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from nearfar.errors import UsageError
+from nearfar.errors import UsageError, WorkflowError
 from nearfar.storage import atomic_write, connect, transaction
 
 from .fields import Fields
 
-KINDS = (".csv", ".jsonl", ".db", ".sqlite")
+DATABASES = (".db", ".sqlite")
+KINDS = (".csv", ".jsonl", *DATABASES)
+
+_TABLES = (
+    "DROP TABLE IF EXISTS owner",
+    "DROP TABLE IF EXISTS documents",
+    "CREATE TABLE owner (id TEXT)",
+    "CREATE TABLE documents (source TEXT PRIMARY KEY, row TEXT, problem TEXT, escalated INTEGER)",
+)
 
 
 class RowFile:
-    """Keeps rows in ``OUT.work.db``; ``write`` makes OUT of them, whole or not at all."""
+    """Keeps rows in ``OUT.work.db``; ``write`` makes OUT of them, whole or not at all.
 
-    def __init__(self, out: str, fields: Fields) -> None:
+    The rows are ``owner``'s, who called ``begin`` last: anybody else is refused, so that a run that
+    broke off and wakes up late does not spoil what a later one makes.
+    """
+
+    def __init__(self, out: str, fields: Fields, owner: str) -> None:
         self._out = Path(out)
         self._fields = fields
-        if self._out.suffix.lower() not in KINDS:
-            raise UsageError(
-                f"{self._out.name} is none of the files that rows can go to.",
-                remedy="End its name with .csv, .jsonl or .db.",
-            )
+        self._owner = owner
         self._db: sqlite3.Connection = connect(_work_file(self._out))
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS documents (source TEXT PRIMARY KEY,"
-            " row TEXT, problem TEXT, escalated INTEGER)"
-        )
 
     def __enter__(self) -> "RowFile":
         return self
@@ -39,15 +43,18 @@ class RowFile:
         self._db.close()
 
     def begin(self, files: list[str]) -> None:
-        """These documents and no others, all still to be done."""
+        """These documents and no others, all still to be done, by this owner."""
         with transaction(self._db):
-            self._db.execute("DELETE FROM documents")
+            for statement in _TABLES:
+                self._db.execute(statement)
+            self._db.execute("INSERT INTO owner VALUES (?)", (self._owner,))
             self._db.executemany(
                 "INSERT INTO documents (source) VALUES (?)", [(file,) for file in files]
             )
 
     def waiting(self, most: int) -> list[str]:
         """Documents that nothing has been made of yet."""
+        self._check()
         rows = self._db.execute(
             "SELECT source FROM documents WHERE escalated IS NULL ORDER BY source LIMIT ?", (most,)
         )
@@ -56,10 +63,21 @@ class RowFile:
     def keep(self, source: str, row: Any, problem: str, *, escalated: bool) -> None:
         """What came of a document: a row, or a problem."""
         text = None if row is None else json.dumps(row, ensure_ascii=False)
-        self._db.execute(
-            "UPDATE documents SET row = ?, problem = ?, escalated = ? WHERE source = ?",
-            (text, problem or None, escalated, source),
-        )
+        with transaction(self._db):
+            self._check()
+            self._db.execute(
+                "UPDATE documents SET row = ?, problem = ?, escalated = ? WHERE source = ?",
+                (text, problem or None, escalated, source),
+            )
+
+    def _check(self) -> None:
+        known = self._db.execute("SELECT name FROM sqlite_master WHERE name = 'owner'").fetchone()
+        if known is None or self._db.execute("SELECT id FROM owner").fetchone() != (self._owner,):
+            raise WorkflowError(
+                f"The rows for {self._out} are another run's by now, or were deleted.",
+                remedy="Let the later run end, or start a new one.",
+                data={"path": str(self._out)},
+            )
 
     def done(self) -> int:
         """How many documents something has been made of."""
@@ -68,6 +86,7 @@ class RowFile:
 
     def write(self) -> dict[str, Any]:
         """Make the output."""
+        self._check()
         kept = self._db.execute(
             "SELECT source, row, problem, escalated FROM documents ORDER BY source"
         ).fetchall()
@@ -99,7 +118,8 @@ class RowFile:
         return text.getvalue()
 
     def _sqlite(self, rows: list[dict[str, Any]]) -> None:
-        columns = ", ".join(f'"{name}"' for name in self._columns())
+        names = (name.replace('"', '""') for name in self._columns())
+        columns = ", ".join(f'"{name}"' for name in names)
         marks = ", ".join("?" for _ in self._columns())
         values = [[_cell(row.get(name)) for name in self._columns()] for row in rows]
         target = connect(self._out)
@@ -110,6 +130,26 @@ class RowFile:
                 target.executemany(f"INSERT INTO rows VALUES ({marks})", values)  # noqa: S608  (our own marks)
         finally:
             target.close()
+
+
+def check_output(out: Path, fields: Fields) -> None:
+    """Raise UsageError where rows cannot go to ``out`` in the end: now, not after hours of work."""
+    columns = ["source", *fields.names]
+    if out.suffix.lower() not in KINDS:
+        raise UsageError(
+            f"{out.name} is none of the files that rows can go to.",
+            remedy="End its name with .csv, .jsonl or .db.",
+        )
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder.", remedy="Name a file.")
+    # A database tells no capitals apart.
+    if len({name.casefold() for name in columns}) < len(columns):
+        raise UsageError(
+            f"Two columns of {out.name} would have the same name: {', '.join(columns)}.",
+            remedy="Rename a field; `source` is the document's path.",
+        )
+    if out.suffix.lower() in DATABASES and out.exists():
+        connect(out, read_only=True).close()  # raises where it is none
 
 
 def _work_file(out: Path) -> Path:

@@ -8,6 +8,7 @@ extractive model chooses the sentences that say most, and can say nothing else.
 
 import operator
 import re
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any, Required
@@ -20,21 +21,23 @@ from langgraph.types import Send
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from nearfar.errors import DocumentError, UsageError
+from nearfar.errors import DocumentError, UnreadableDocumentError, UsageError
 from nearfar.settings import Settings, resolve
 
 from . import ask_prompts as prompts
 from .answers import Citation
 from .ask_prompts import Ability
 from .citations import check
-from .documents import files_of, reason, sentences_of
+from .documents import files_of, read, reason, sentences_of
 from .evidence import Candidate, Found
 from .registry import Graph
+from .sentences import content_words
 from .steps import Reply, Update, Work, both_ways
 
 AT_ONCE = 4  # documents that are worked on at the same time
 _SHORTLIST = 12
-_OF_ONE = 3  # sentences of one document
+_WEIGHED = 500  # sentences that are compared by their meaning; of more, the commonest
+_OF_ONE = 3  # sentences of one document, at least
 _MARK = re.compile(r"\[(\d+)\]$")
 _MARKS = re.compile(r"\s*\[\d+\]")
 _QUESTION = "What is the text about, and what matters most?"
@@ -79,6 +82,7 @@ class SummarizeState(SummarizeOutput):
 
 class _One(TypedDict):
     file: str
+    most: int  # sentences to keep of it
 
 
 def build_summarize(
@@ -102,7 +106,8 @@ def build_summarize(
 def _batch(state: SummarizeState) -> Any:
     done = {part["source"] for part in state["parts"]}
     left = [file for file in state["files"] if file not in done][:AT_ONCE]
-    return [Send("one", {"file": file}) for file in left] or "reduce"
+    most = max(_OF_ONE, -(-state["sentences"] // len(state["files"])))
+    return [Send("one", _One(file=file, most=most)) for file in left] or "reduce"
 
 
 class _Summarize:
@@ -128,24 +133,30 @@ class _Summarize:
 
     def one(self, state: _One) -> Steps:
         """The sentences of a document that say most."""
-        file = state["file"]
+        file, most = state["file"], state["most"]
         part = Part(source=file, summary="", key=[], error=None)
         try:
-            found = yield Work(lambda: sentences_of(file, self._settings))
+            found = yield Work(lambda: sentences_of(read(file, self._settings)))
         except DocumentError as error:
             part["error"] = reason(error)
         else:
             key = yield Work(lambda: self._central(found))
-            summary, cited = yield from self._condensed(self._model(None), key, _OF_ONE)
+            # Several documents at once would get between each other's words in a stream.
+            summary, cited = yield from self._condensed(self._model(None), key, most, aside=True)
             quoted = {citation["quote"] for citation in cited}
             part["summary"] = _MARKS.sub("", summary)
-            part["key"] = [one for one in key if one["text"] in quoted] or key[:_OF_ONE]
+            part["key"] = [one for one in key if one["text"] in quoted] or key[:most]
         get_stream_writer()({"summarized": file, "error": part["error"]})
         return {"parts": [part]}
 
     def reduce(self, state: SummarizeState) -> Steps:
         """One summary of all."""
         parts = sorted(state["parts"], key=lambda part: part["source"])
+        if all(part["error"] for part in parts):
+            raise UnreadableDocumentError(
+                f"None of the documents could be read; {parts[0]['source']} {parts[0]['error']}",
+                data={part["source"]: part["error"] for part in parts[:_SHORTLIST]},
+            )
         key = [sentence for part in parts for sentence in part["key"]]
         if len(parts) > 1 and len(key) > _SHORTLIST:
             key = yield Work(lambda: self._central(key))
@@ -160,6 +171,7 @@ class _Summarize:
         A sentence that ends in a colon says nothing without what follows it.
         """
         found = [one for one in found if not one["text"].endswith(":")] or found
+        found = _commonest(found, _WEIGHED)
         if len(found) <= _OF_ONE:
             return found
         import numpy as np
@@ -180,7 +192,7 @@ class _Summarize:
         return [found[place] for place in sorted(chosen)]
 
     def _condensed(
-        self, model: BaseChatModel, key: list[Found], most: int
+        self, model: BaseChatModel, key: list[Found], most: int, *, aside: bool = False
     ) -> Generator[Reply | Work, Any, tuple[str, list[Citation]]]:
         """The model's words over numbered sentences, and the sentences that bear them out."""
         if not key:
@@ -196,10 +208,21 @@ class _Summarize:
         ]
         question = f"{_QUESTION} At most {most} sentences."
         options = {"grammar": _marked(len(shown))} if ability.grammar else {}
-        reply = yield Reply(model, prompts.with_passages("summary", texts, question), options)
+        reply = yield Reply(model, prompts.with_passages("summary", texts, question), options, aside)
         checked = check(str(reply.text).strip(), shown, ranked)
         cited = [_citation(one.n, shown[one.n - 1], one.quote) for one in checked.cited]
         return checked.answer, cited
+
+
+def _commonest(found: list[Found], most: int) -> list[Found]:
+    """Of very many sentences those with the commonest words, in their order: cheap to find."""
+    if len(found) <= most:
+        return found
+    words = [set(content_words(one["text"])) for one in found]
+    common = Counter(word for one in words for word in one)
+    worth = [sum(common[word] for word in one) / (len(one) + 3) for one in words]
+    best = sorted(range(len(found)), key=lambda place: -worth[place])[:most]
+    return [found[place] for place in sorted(best)]
 
 
 def _picked(
@@ -217,7 +240,7 @@ def _picked(
             break
         grammar = quote_grammar(list(enumerate(texts, 1)), max_quotes=1)
         messages = prompts.with_passages("small", texts, _QUESTION)
-        reply = yield Reply(model, messages, {"grammar": grammar})
+        reply = yield Reply(model, messages, {"grammar": grammar}, aside=True)
         number = _MARK.search(str(reply.text).strip())
         place = left[int(number[1]) - 1 if number else 0]
         chosen.append(place)

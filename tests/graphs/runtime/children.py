@@ -20,14 +20,10 @@ class Child:
     answer: Path
 
 
-class Children:
+class Forge:
     """One warmed process that forks a child for each task."""
 
-    def __init__(self, folder: Path, new_database: Callable[[], str] | None = None) -> None:
-        self._folder = folder
-        self._new_database = new_database  # a Postgres for each home; else SQLite in it
-        self.urls: dict[Path, str] = {}
-        self._count = 0
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.graphs.runtime.kill_children"],
             cwd=ROOT,
@@ -41,22 +37,49 @@ class Children:
         _pipe(self._process.stdout).close()
         self._process.wait(30)
 
+    def ask(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        stdin = _pipe(self._process.stdin)
+        stdin.write(json.dumps(wanted) + "\n")
+        stdin.flush()
+        told: dict[str, Any] = json.loads(_pipe(self._process.stdout).readline())
+        return told
+
+
+class Children:
+    """Children whose store is SQLite in their home, or a place in Postgres for each home."""
+
+    def __init__(
+        self, forge: Forge, folder: Path, new_database: Callable[[], str] | None = None
+    ) -> None:
+        self._forge = forge
+        self._folder = folder
+        self._new_database = new_database
+        self._urls: dict[Path, str] = {}
+        self._count = 0
+
+    def url(self, home: Path) -> str:
+        """The database of a home."""
+        if home not in self._urls:
+            file = (home / "nearfar.db").as_posix()
+            self._urls[home] = self._new_database() if self._new_database else f"sqlite:///{file}"
+        return self._urls[home]
+
     def start(self, home: Path, what: str, **task: Any) -> Child:
         self._count += 1
         home.mkdir(exist_ok=True)
         answer = self._folder / f"answer{self._count}"
-        environ = {"NEARFAR_HOME": str(home), "KILL_LOG": str(home / "log")}
-        if self._new_database is not None:
-            if home not in self.urls:
-                self.urls[home] = self._new_database()
-            environ["NEARFAR__STORAGE__URL"] = self.urls[home]
-        environ |= task.pop("settings", {})
+        environ = {
+            "NEARFAR_HOME": str(home),
+            "NEARFAR__STORAGE__URL": self.url(home),
+            "KILL_LOG": str(home / "log"),
+            **task.pop("environ", {}),
+        }
         whole = {"environ": environ, "answer": str(answer), "what": what, **task}
-        return Child(self._ask({"start": whole})["pid"], answer)
+        return Child(self._forge.ask({"start": whole})["pid"], answer)
 
     def wait(self, child: Child) -> dict[str, Any] | None:
         """What the child answered; None when it was killed."""
-        ended = self._ask({"wait": child.pid})
+        ended = self._forge.ask({"wait": child.pid})
         assert ended["signal"] in (0, SIGKILL)
         if ended["signal"]:
             return None
@@ -66,13 +89,6 @@ class Children:
     def run(self, home: Path, what: str, **task: Any) -> dict[str, Any] | None:
         """What the child answered; None when it was killed."""
         return self.wait(self.start(home, what, **task))
-
-    def _ask(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        stdin = _pipe(self._process.stdin)
-        stdin.write(json.dumps(wanted) + "\n")
-        stdin.flush()
-        told: dict[str, Any] = json.loads(_pipe(self._process.stdout).readline())
-        return told
 
 
 def _pipe(stream: IO[str] | None) -> IO[str]:

@@ -27,8 +27,9 @@ from nearfar.graphs.runtime.schedules import Schedules
 from nearfar.settings import Settings
 from nearfar.storage.checkpoints.postgres import PostgresSaver
 from nearfar.storage.checkpoints.sqlite import SqliteSaver
+from nearfar.storage.effects import EffectStore
 from nearfar.storage.journal import Journal
-from tests.graphs.runtime import kill_flow
+from tests.graphs.runtime import effect_flow, kill_flow
 
 FLOW = kill_flow.__name__
 QUIET = {"__interrupt__", "__resume__", "__error__", "__scheduled__", "__no_writes__"}
@@ -169,6 +170,33 @@ async def schedule(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def effect(task: dict[str, Any]) -> dict[str, Any]:
+    """A run around an effect; dies at its ``die_at`` (a method, before or after its nth call)."""
+    if task.get("die_at"):
+        die_around(*task["die_at"].split(":"), nth=task.get("nth", 1))
+    async with nearfar.Runner() as runner:
+        flow = f"{effect_flow.__name__}:{task['graph']}"
+        run = await runner.start(flow, {"what": "it"}, idempotency_key="it")
+        record = await run.settled()
+    return {"run_id": run.id, "status": record.status, "output": record.output}
+
+
+def die_around(name: str, side: str, *, nth: int) -> None:
+    place: Any = effect_flow if name == "_ask" else EffectStore
+    method, left = getattr(place, name), [nth]
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0 and side == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = method(*args, **kwargs)
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(place, name, dying)
+
+
 async def worker(task: dict[str, Any]) -> dict[str, Any]:
     """What ``nearfar worker`` does."""
     stop = asyncio.Event()
@@ -182,6 +210,7 @@ WORK = {
     "many": many,
     "speak": speak,
     "hold": hold,
+    "effect": effect,
     "schedule": schedule,
     "worker": worker,
 }

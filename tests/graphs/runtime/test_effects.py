@@ -19,6 +19,8 @@ from nearfar.errors import EffectNotDoneError, EffectOrderError, EffectValueErro
 from nearfar.graphs.runtime.effects import NOT_DONE, Done, NeedsReconcile, idempotency_key
 from nearfar.storage.effects import EffectStore
 
+pytestmark = pytest.mark.usefixtures("store")
+
 THREAD: Any = {"configurable": {"thread_id": "t"}}
 AT_ONCE = RetryPolicy(initial_interval=0, jitter=False, max_attempts=3, retry_on=Exception)
 

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,6 @@ LONG = [pytest.mark.long, pytest.mark.timeout(1200)]
 needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork and SIGSTOP")
 
 
-@pytest.fixture(scope="module")
-def children(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Children]:
-    made = Children(tmp_path_factory.mktemp("children"))
-    yield made
-    made.close()
-
-
 def until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not holds():
@@ -38,9 +31,8 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-async def history(home: Path) -> tuple[list[str], list[str]]:
+async def history(url: str) -> tuple[list[str], list[str]]:
     """What was said on the thread, and the parents of its checkpoints."""
-    url = f"sqlite:///{(home / 'nearfar.db').as_posix()}"
     settings = Settings.model_validate({"storage": {"url": url}})
     async with nearfar.Runner(settings, work=False) as runner:
         record = (await runner.journal.find(thread_id="one", limit=1))[0]
@@ -53,13 +45,13 @@ async def history(home: Path) -> tuple[list[str], list[str]]:
 @needs_fork
 @pytest.mark.parametrize(("writers", "rounds"), [(6, 3), pytest.param(20, 50, marks=LONG)])
 def test_writers_of_two_processes_take_turns_and_leave_one_history(
-    children: Children, tmp_path: Path, writers: int, rounds: int
+    either: Children, tmp_path: Path, writers: int, rounds: int
 ) -> None:
     names = [f"writer{number}" for number in range(writers)]
     halves = (names[: writers // 2], names[writers // 2 :])
-    started = [children.start(tmp_path, "speak", writers=half, rounds=rounds) for half in halves]
-    assert [children.wait(child) for child in started] == [{}, {}]
-    said, parents = asyncio.run(history(tmp_path))
+    started = [either.start(tmp_path, "speak", writers=half, rounds=rounds) for half in halves]
+    assert [either.wait(child) for child in started] == [{}, {}]
+    said, parents = asyncio.run(history(either.url(tmp_path)))
     # Each turn saw all turns before it.
     assert [int(word.partition(":")[2]) for word in said] == list(range(writers * rounds))
     assert len(parents) == len(set(parents))
@@ -68,32 +60,33 @@ def test_writers_of_two_processes_take_turns_and_leave_one_history(
 @needs_fork
 @pytest.mark.parametrize("rounds", [3, pytest.param(50, marks=LONG)])
 def test_a_process_paused_past_its_lease_commits_nothing_when_it_wakes(
-    children: Children, tmp_path: Path, rounds: int
+    either: Children, tmp_path: Path, rounds: int
 ) -> None:
     for number in range(rounds):
         home = tmp_path / str(number)
-        paused = children.start(home, "hold")
+        paused = either.start(home, "hold")
         until((home / "held").exists)
         os.kill(paused.pid, signal.SIGSTOP)
         try:
             (home / "go").touch()
-            taker = children.start(home, "hold")
-            told = children.wait(taker)
+            taker = either.start(home, "hold")
+            told = either.wait(taker)
         finally:
             os.kill(paused.pid, signal.SIGCONT)
         assert told is not None
         assert told["output"]["said"] == [str(taker.pid), "x:1"]
         # The input, its first step to do, and after each step; one attempt more, no branch.
         assert (told["attempt"], told["points"]) == (2, 4)
-        assert children.wait(paused) == told
+        assert either.wait(paused) == told
 
 
+@pytest.mark.usefixtures("store")
 async def test_a_writer_with_an_old_fence_is_refused_inside_the_transaction() -> None:
     async with nearfar.Runner(adopt=False) as runner:
         run = await runner.start(f"{kill_flow.__name__}:talk", {"writer": "x"}, thread_id="t")
         await run.result()
         record = await run.record()
-    async with open_saver(Settings(), guard=Fence("t", record.fence)) as saver:
+    async with open_saver(nearfar.load_settings(), guard=Fence("t", record.fence)) as saver:
         config: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
         kept = await saver.aget_tuple(config)
         assert kept is not None

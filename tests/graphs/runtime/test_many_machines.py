@@ -31,21 +31,21 @@ PRIORITIES = ("batch", "normal", "interactive")
 class Machines:
     """Workers in processes of their own, over one database, and who hands them runs."""
 
-    def __init__(self, children: Children, home: Path, url: str, lease_s: float) -> None:
+    def __init__(self, children: Children, home: Path, lease_s: float) -> None:
         self.children, self.home = children, home
-        children.urls[home] = url
+        url = children.url(home)
         self.settings = Settings.model_validate(
             {"storage": {"url": url}, "runs": {"lease_s": lease_s}}
         )
         self.started: list[Child] = []
 
     def start(self, slots: int) -> Child:
-        settings = {
+        environ = {
             "NEARFAR__RUNS__LEASE_S": str(self.settings.runs.lease_s),
             "NEARFAR__RUNS__MAX_CRASHES": "3",
             "NEARFAR__QUEUE__DRAIN_S": "1",
         }
-        child = self.children.start(self.home, "worker", slots=slots, settings=settings)
+        child = self.children.start(self.home, "worker", slots=slots, environ=environ)
         self.started.append(child)
         return child
 
@@ -67,28 +67,19 @@ class Machines:
 Make = Callable[..., Machines]
 
 
-@pytest.fixture(scope="module")
-def children(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
-) -> Iterator[Children]:
-    made = Children(tmp_path_factory.mktemp("machines"), postgres_server.new_database)
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def make(children: Children, tmp_path: Path, postgres_database: str) -> Iterator[Make]:
+def make(distant: Children, tmp_path: Path) -> Iterator[Make]:
     made: list[Machines] = []
 
     def machines(lease_s: float = 2.0) -> Machines:
-        made.append(Machines(children, tmp_path, postgres_database, lease_s))
+        made.append(Machines(distant, tmp_path, lease_s))
         return made[-1]
 
     yield machines
     (tmp_path / "go").touch()
     for child in [child for each in made for child in each.started]:
         os.kill(child.pid, signal.SIGKILL)
-        children.wait(child)
+        distant.wait(child)
 
 
 @asynccontextmanager

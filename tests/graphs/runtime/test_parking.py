@@ -34,7 +34,8 @@ def settings(*servers: FaultServer, near: bool = False) -> Settings:
     }
     candidates = [*models, *(["builtin"] if near else [])]
     router = {"candidates": candidates, "deadline_s": 10, "retries": 0, "breaker": {"open_s": 0.1}}
-    return Settings.model_validate({"models": models, "routers": {"default": router}})
+    values = {"models": models, "routers": {"default": router}}
+    return nearfar.load_settings().model_copy(update=dict(Settings.model_validate(values)))
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +59,7 @@ async def away() -> AsyncIterator[FaultServer]:
     server.stop()
 
 
+@pytest.mark.usefixtures("store")
 async def test_the_run_is_parked_and_goes_on_when_a_far_model_is_back(away: FaultServer) -> None:
     async with nearfar.Runner(settings(away, near=True)) as runner:
         run = await runner.start(FLOW, {})
@@ -70,6 +72,7 @@ async def test_the_run_is_parked_and_goes_on_when_a_far_model_is_back(away: Faul
         assert (await run.result())["told"] == ["near", "from afar"]
 
 
+@pytest.mark.usefixtures("store")
 async def test_a_later_runner_picks_up_what_is_parked(away: FaultServer) -> None:
     chosen = settings(away)
     async with nearfar.Runner(chosen) as runner:

@@ -1,6 +1,8 @@
 """Leases: when they end, and that an older fence never holds again."""
 
+import asyncio
 import dataclasses
+import gc
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from nearfar.errors import LeaseLostError
 from nearfar.storage import connect, migrate, transaction
 from nearfar.storage.journal import leases
 from nearfar.storage.journal.holders import Holder, this_process
+from nearfar.storage.journal.journal import finished
 from nearfar.storage.journal.leases import Lease, Watch
 from nearfar.storage.journal.schema import MIGRATIONS, PART
 
@@ -132,3 +135,25 @@ def test_a_forked_child_is_another_holder() -> None:
     os.close(writing)
     assert told.pid == child
     assert told.is_dead()
+
+
+async def test_a_write_that_nobody_waits_for_any_more_goes_on_and_fails_in_silence() -> None:
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: heard.append(told))
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def write() -> None:
+        begun.set()
+        await let_go.wait()
+        raise LeaseLostError("taken over")
+
+    waiting = asyncio.create_task(finished(write()))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    let_go.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    gc.collect()
+    assert heard == []

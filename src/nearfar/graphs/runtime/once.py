@@ -55,6 +55,8 @@ class Listener:
 
     on_token: Callable[[str], None] | None = None
     on_step: Callable[[str], None] | None = None
+    on_progress: Callable[[Any], None] | None = None
+    """Is given what steps write to LangGraph's stream writer."""
 
     def hear(self, event: RunEvent) -> None:
         """Tell whoever wants to know of it."""
@@ -62,6 +64,8 @@ class Listener:
             self.on_token(event.data["text"])
         elif event.kind == "step" and self.on_step and not event.data["done"]:
             self.on_step(event.data["name"])
+        elif event.kind == "custom" and self.on_progress:
+            self.on_progress(event.data)
 
 
 SILENT = Listener()

@@ -38,6 +38,18 @@ Work = Callable[[Cursor], Awaitable[T]]
 
 _PAGE = 50  # checkpoints that ``alist`` reads at a time
 _SETUP_LOCK = 0x6E656172  # any number; programs that start together make the tables one by one
+_SETUP_WAIT_S = 0.05
+
+
+async def _hold(connection: Any, lock: int) -> None:
+    """Ask again and again: LangGraph makes its indexes concurrently, which waits for all statements
+    that run, and so for one that waits for this lock.
+    """
+    while True:
+        held = await connection.execute("SELECT pg_try_advisory_lock(%s)", (lock,))
+        if (await held.fetchone())[0]:
+            return
+        await asyncio.sleep(_SETUP_WAIT_S)
 
 
 class PostgresSaver(ExtendedSaver, AsyncPostgresSaver):
@@ -86,7 +98,7 @@ class PostgresSaver(ExtendedSaver, AsyncPostgresSaver):
     async def setup(self) -> None:
         with postgres_errors():
             async with self._pool.connection() as connection:
-                await connection.execute("SELECT pg_advisory_lock(%s)", (_SETUP_LOCK,))
+                await _hold(connection, _SETUP_LOCK)
                 try:
                     await super().setup()
                     for statement in rows.TABLES:

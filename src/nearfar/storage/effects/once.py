@@ -176,7 +176,7 @@ def needs_reconcile(effect: Effect, error: str | None = None) -> NeedsReconcile:
     """The exception that stops the run at this effect."""
     why = error or effect.error or "the program ended meanwhile"
     return NeedsReconcile(
-        f"Nobody knows whether {effect.name} (step {effect.step}) was done: {why}.",
+        f"Nobody knows whether {effect.name} (step {effect.step}) was done: {why.rstrip('.')}.",
         data={"effect": effect.name, "step": effect.step, "key": effect.key},
     )
 

@@ -1,7 +1,8 @@
 """The journal, whatever database it is in."""
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Self, TypeVar
 
 from nearfar.errors import StorageError
@@ -12,6 +13,22 @@ from .leases import Fence, Watch, lost, renew
 from .records import Blob, Finish, NewRun, Record
 
 T = TypeVar("T")
+
+
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of work that goes on when nobody waits for it any more."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_heard)
+        raise
+
+
+def _heard(task: "asyncio.Task[Any]") -> None:
+    """What it raises is nobody's then: asyncio would print it."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Journal(ABC):

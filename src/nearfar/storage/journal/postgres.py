@@ -17,7 +17,7 @@ from nearfar.storage.postgres import (
 )
 
 from .holders import this_process
-from .journal import Journal, Pulse
+from .journal import Journal, Pulse, finished
 from .leases import Watch
 from .schema import MIGRATIONS, PART
 
@@ -83,7 +83,7 @@ class PostgresJournal(Journal):
                 with transaction(connection):
                     return call(connection)
 
-        return await asyncio.shield(self._in_thread(work))
+        return await finished(self._in_thread(work))
 
     async def _read(self, call: Callable[[Statements], T]) -> T:
         def work() -> T:

@@ -12,7 +12,7 @@ from nearfar.storage.dialect import Statements, transaction
 from nearfar.storage.migrations import migrate
 
 from .holders import this_process
-from .journal import Journal, Pulse
+from .journal import Journal, Pulse, finished
 from .leases import Watch
 from .schema import MIGRATIONS, PART
 
@@ -56,7 +56,7 @@ class SqliteJournal(Journal):
             with transaction(self._db):
                 return call(self._db)
 
-        return await asyncio.shield(self._in_thread(work))
+        return await finished(self._in_thread(work))
 
     async def _read(self, call: Callable[[Statements], T]) -> T:
         return await self._in_thread(lambda: call(self._db))
