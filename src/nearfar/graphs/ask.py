@@ -34,7 +34,7 @@ from .ask_prompts import Ability
 from nearfar.retrieval.sentences import REFUSAL
 
 from .citations import Checked, check, refuses
-from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, probability, rank, shortlist
+from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, rank, shortlist
 from .registry import Graph
 from .steps import Reply, Update, Work, both_ways
 
@@ -193,7 +193,7 @@ class _Ask:
                 source=str(hit.source),
                 page=hit.page,
                 heading=hit.heading,
-                dense=hit.dense_score,
+                score=hit.score,
             )
             for hit in hits
         ]
@@ -253,7 +253,7 @@ class _Ask:
             verbatim = ability.extractive or state.get("mode") == "quote"
             checked = check(draft, shown, ranked, verbatim=verbatim)
         if checked is None or not checked.answer:
-            best = probability(candidates[0]["score"]) if candidates else 0.0
+            best = candidates[0]["score"] if candidates else 0.0
             said = draft if draft and checked is None else UNANSWERED
             update |= {"answer": said, "answered": False, "citations": []}
             update["confidence"] = round(1 - best, 3)

@@ -40,7 +40,7 @@ def sentences_of(path: str, settings: Settings) -> list[Found]:
                 seen.add(one.text)
                 heading = " > ".join(block.headings) or None
                 found.append(
-                    Found(text=one.text, source=path, page=block.page, heading=heading, dense=None)
+                    Found(text=one.text, source=path, page=block.page, heading=heading, score=0.0)
                 )
     return found
 
