@@ -236,7 +236,7 @@ class TestTheBuiltInModel:
         assert right >= 28, f"{right} of 32 answered rightly"
         assert refused >= 10, f"{refused} of 20 refused"
 
-    @pytest.mark.timeout(400)  # two indexes on a loaded machine
+    @pytest.mark.timeout(400)  # it embeds every page, and others besides
     def test_questions_about_our_own_documentation_the_readmes_first(self, tmp_path: Path) -> None:
         """Also among pages that share its words and answer nothing."""
         tests = json.loads((DATA / "ask_docs.json").read_text())
