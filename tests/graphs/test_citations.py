@@ -7,7 +7,7 @@ from nearfar.graphs.evidence import Candidate, Found
 
 
 def passage(text: str) -> Found:
-    return Found(text=text, source="a.md", page=None, heading=None, dense=0.5)
+    return Found(text=text, source="a.md", page=None, heading=None, score=0.5)
 
 
 DOGS = "Dogs are not allowed in the building,\nwith the exception of guide dogs. Cats are fine."

@@ -5,8 +5,8 @@ import pytest
 from nearfar.graphs.evidence import EVEN, Found, probability, rank, shortlist
 
 
-def passage(text: str, dense: float | None = 0.0) -> Found:
-    return Found(text=text, source="a.md", page=None, heading=None, dense=dense)
+def passage(text: str, score: float = 0.0) -> Found:
+    return Found(text=text, source="a.md", page=None, heading=None, score=score)
 
 
 def alike(texts: list[str]) -> list[list[float]]:
@@ -22,6 +22,22 @@ def test_words_decide_where_vectors_do_not() -> None:
     )
     assert found[0]["text"] == "The red lamp blinks twice."
     assert (found[0]["start"], found[0]["end"]) == (27, 53)
+
+
+def test_what_a_sentence_stands_under_counts_but_less_than_its_own_words() -> None:
+    under = passage("It blinks twice. The tank holds two litres. The red lamp may blink.")
+    under["heading"] = "Red lamp"
+    found = rank("Which lamp blinks red?", [under], alike)
+    assert [c["text"] for c in found] == [
+        "The red lamp may blink.",
+        "It blinks twice.",
+        "The tank holds two litres.",
+    ]
+
+
+def test_a_passage_that_was_found_better_brings_its_sentences_forward() -> None:
+    passages = [passage("A tank holds water.", 0.2), passage("A tank holds oil.", 0.9)]
+    assert rank("What is in the tank?", passages, alike)[0]["passage"] == 1
 
 
 def test_a_question_for_a_number_prefers_a_sentence_with_one() -> None:

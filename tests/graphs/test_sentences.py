@@ -18,6 +18,8 @@ from nearfar.graphs.sentences import content_words, sentences, stem
         ("| a | b |\n| --- | --- |\n| c | d |", ["| a | b |", "| c | d |"]),
         ("```\nrun this\nand. That\n```\nDone.", ["run this", "and. That", "Done."]),
         ("これは文です。次の文です。", ["これは文です。", "次の文です。"]),
+        ("**Files.** What is read. And more.", ["**Files.** What is read.", "And more."]),
+        ("- **Not it.**\n- two", ["**Not it.**", "two"]),
         ("", []),
         ("---\n\n***\n", []),
     ],

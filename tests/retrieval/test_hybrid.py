@@ -12,7 +12,7 @@ from langchain_core.embeddings import Embeddings
 from pydantic import ValidationError
 
 from nearfar.retrieval import FaissStore, HybridRetriever
-from nearfar.retrieval.ranking import mmr, rrf
+from nearfar.retrieval.ranking import joined, mmr
 from nearfar.retrieval.store import with_heading
 
 ANGLES = {"engine": 0, "motor": 10, "river": 90, "stream": 80, "E-4711": 45}
@@ -50,11 +50,20 @@ def letters(retriever: HybridRetriever, query: str, **options: Any) -> str:
     return "".join(str(ranked.document.id) for ranked in retriever.rank(query, **options))
 
 
-def test_rrf_is_the_sum_of_weighted_reciprocal_ranks() -> None:
-    fused = rrf([["a", "b"], ["c", "a"]], [1.0, 2.0], k=60)
-    assert dict(fused) == pytest.approx({"a": 1 / 61 + 2 / 62, "b": 1 / 62, "c": 2 / 61})
-    assert [item for item, _ in fused] == ["a", "c", "b"]
-    assert rrf([[], []], [1, 1]) == []
+def test_both_rankings_count_by_how_far_they_are_from_the_background() -> None:
+    cosines, weights = np.array([0.8, 0.5, 0.2], np.float32), np.array([1.0, 2.0], np.float32)
+    scores = joined(cosines, 0.2, [0.0, 3.0, 6.0], 12.0, weights)
+    assert scores == pytest.approx([0.75, 0.375 + 0.5, 1.0])
+    flat = joined(0.9 + 0.1 * cosines, 0.92, [0.0, 3.0, 6.0], 12.0, weights)
+    assert flat == pytest.approx(scores, abs=1e-5)  # a model whose cosines lie close together
+    same = joined(np.ones(2, np.float32), 1.0, [0.0, 0.0], 0.0, weights)
+    assert same == pytest.approx([0, 0])  # all alike, and no words asked for
+
+
+def test_a_rare_word_counts_for_more_than_being_a_little_nearer(store: FaissStore) -> None:
+    store.add_texts([f"engine number {n}" for n in range(9)])
+    store.add_texts(["a noise of the motor"], ids=["f"])
+    assert letters(HybridRetriever(store=store), "engine noise", k=1) == "f"
 
 
 def test_mmr_takes_the_best_first_and_then_what_is_different() -> None:
@@ -77,7 +86,7 @@ def test_component_scores_are_given_for_every_hit(store: FaissStore) -> None:
     assert ranked["a"].dense_score == pytest.approx(math.cos(math.radians(10)), abs=1e-5)
     assert (ranked["d"].lexical_score or 0) > 0
     assert ranked["a"].lexical_score is None
-    assert ranked["d"].score == pytest.approx(1.5 / 6)
+    assert ranked["d"].score > 1 > ranked["a"].score > ranked["e"].score == 0
 
 
 def test_a_weight_of_zero_switches_a_ranking_off(store: FaissStore) -> None:

@@ -3,7 +3,7 @@
 from typing import TypedDict
 
 from .citations import Checked, score_of
-from .evidence import Candidate, Found, probability
+from .evidence import Candidate, Found
 
 
 class Citation(TypedDict):
@@ -42,7 +42,7 @@ def citations_of(
             page=shown[cited.n - 1]["page"],
             heading=shown[cited.n - 1]["heading"],
             quote=cited.quote,
-            score=round(probability(score_of(cited, candidates)), 3),
+            score=round(score_of(cited, candidates), 3),
         )
         for cited in checked.cited
     ]

@@ -33,7 +33,7 @@ from . import ask_prompts as prompts
 from .answers import Citation, citations_of, confidence
 from .ask_prompts import Ability
 from .citations import Checked, check, refuses
-from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, probability, rank, shortlist
+from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, rank, shortlist
 from .registry import Graph
 from .steps import Reply, Update, Work, both_ways
 
@@ -192,7 +192,7 @@ class _Ask:
                 source=str(hit.source),
                 page=hit.page,
                 heading=hit.heading,
-                dense=hit.dense_score,
+                score=hit.score,
             )
             for hit in hits
         ]
@@ -252,7 +252,7 @@ class _Ask:
             verbatim = ability.extractive or state.get("mode") == "quote"
             checked = check(draft, shown, ranked, verbatim=verbatim)
         if checked is None or not checked.answer:
-            best = probability(candidates[0]["score"]) if candidates else 0.0
+            best = candidates[0]["score"] if candidates else 0.0
             said = draft if draft and checked is None else UNANSWERED
             update |= {"answer": said, "answered": False, "citations": []}
             update["confidence"] = round(1 - best, 3)

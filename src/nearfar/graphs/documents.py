@@ -53,7 +53,7 @@ def sentences_of(document: DocumentText) -> list[Found]:
                         source=str(document.path),
                         page=block.page,
                         heading=" > ".join(block.headings) or None,
-                        dense=None,
+                        score=0.0,
                     )
                 )
     return found

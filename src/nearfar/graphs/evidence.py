@@ -1,9 +1,10 @@
 """How likely each sentence of the passages answers the question, by retrieval alone.
 
 A sentence's score adds up how near its meaning is to the question's (cosine), how much of the
-question's words it and its passage hold (weighted by rarity), how near its passage is, and whether
-it holds what the question asks for (a number after "how many"). The weights and thresholds were
-chosen on tests/data/ask_dev.json; tests/graphs/test_evidence.py holds the accuracy.
+question's words it and what it stands under hold (weighted by rarity), how well its passage was
+found, and whether it holds what the question asks for (a number after "how many"). A logistic curve
+makes a probability of it. Weights and curve were chosen on tests/data/ask_dev.json and the dev half
+of tests/data/docs_questions; tests/graphs/test_docs_questions.py holds what they give.
 """
 
 import math
@@ -11,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TypedDict
 
 from .sentences import Sentence, content_words, sentences
@@ -25,7 +27,7 @@ class Found(TypedDict):
     source: str  # the file's path
     page: int | None
     heading: str | None
-    dense: float | None  # cosine to the question
+    score: float  # how well search found it; 0 where nothing was searched
 
 
 class Candidate(TypedDict):
@@ -35,25 +37,25 @@ class Candidate(TypedDict):
     text: str
     start: int
     end: int
-    score: float
+    score: float  # how likely it answers, 0..1
 
 
-DENSE = 1.0
-WORDS = 0.2
-PASSAGE_DENSE = 0.2
-PASSAGE_WORDS = 0.1
+WORDS = 0.75
+PASSAGE = 0.5
 KIND = 0.1
+AROUND = 0.7  # what a word counts that stands in the heading or the sentence before
 
-EVEN = 0.87  # at this score a sentence answers about as often as not
-SPREAD = 0.05
-HOPELESS = 0.82  # below it no model is asked
-CLEAR = 1.0  # from here on no model is asked whether the passages answer
-SURE = 0.90  # from here on a small model is not asked whether it wants to refuse
+EVEN = 1.3  # at this sum a sentence answers about as often as not
+SPREAD = 0.25
+
+HOPELESS = 0.4  # less likely, and no model is asked
+SURE = 0.5  # from here on a small model is not asked whether it wants to refuse
+CLEAR = 0.9  # from here on no model is asked whether the passages answer
 
 
-def probability(score: float) -> float:
-    """How likely a sentence of that score answers: a logistic curve through ``EVEN``."""
-    return 1 / (1 + math.exp(-(score - EVEN) / SPREAD))
+def probability(total: float) -> float:
+    """How likely a sentence with that sum answers: a logistic curve through ``EVEN``."""
+    return 1 / (1 + math.exp(-(total - EVEN) / SPREAD))
 
 
 def rank(question: str, passages: Sequence[Found], embed: Embed) -> list[Candidate]:
@@ -64,55 +66,73 @@ def rank(question: str, passages: Sequence[Found], embed: Embed) -> list[Candida
     """
     asked_for = _bare(question)
     found = [
-        (place, sentence)
-        for place, sentence in _collect(passages)
-        if not sentence.text.endswith("?") and not (asked_for and asked_for in _bare(sentence.text))
+        one
+        for one in _collect(passages)
+        if not one.text.endswith("?") and not (asked_for and asked_for in _bare(one.text))
     ]
     if not found:
         return []
-    vectors = embed([question, *(sentence.text for _, sentence in found)])
-    asked = _Question.of(question, [set(content_words(s.text)) for _, s in found])
-    wholes = [asked.coverage(f"{p['heading'] or ''} {p['text']}") for p in passages]
+    vectors = embed([question, *(one.text for one in found)])
+    asked = _Question.of(question, [set(content_words(one.text)) for one in found])
     candidates = [
         Candidate(
-            passage=place,
-            text=sentence.text,
-            start=sentence.start,
-            end=sentence.end,
-            score=DENSE * _dot(vectors[0], vector)
-            + WORDS * asked.coverage(sentence.text)
-            + PASSAGE_DENSE * (passages[place]["dense"] or 0.0)
-            + PASSAGE_WORDS * wholes[place]
-            + KIND * asked.fits(sentence.text),
+            passage=one.passage,
+            text=one.text,
+            start=one.sentence.start,
+            end=one.sentence.end,
+            score=probability(
+                _dot(vectors[0], vector)
+                + WORDS * asked.coverage(one.text, one.around)
+                + PASSAGE * passages[one.passage]["score"]
+                + KIND * asked.fits(one.text)
+            ),
         )
-        for (place, sentence), vector in zip(found, vectors[1:], strict=True)
+        for one, vector in zip(found, vectors[1:], strict=True)
     ]
     return sorted(candidates, key=lambda candidate: -candidate["score"])
 
 
 def shortlist(
-    candidates: Sequence[Candidate], most: int = 5, margin: float = 0.08
+    candidates: Sequence[Candidate], most: int = 5, share: float = 0.7
 ) -> list[Candidate]:
-    """The few that are nearly as likely as the first: what a small model may choose from."""
+    """The few whose odds are at least that share of the first's: what a small model chooses from."""
     if not candidates:
         return []
-    least = candidates[0]["score"] - margin
-    return [candidate for candidate in candidates[:most] if candidate["score"] >= least]
+    least = share * _odds(candidates[0])
+    return [candidate for candidate in candidates[:most] if _odds(candidate) >= least]
+
+
+def _odds(candidate: Candidate) -> float:
+    return candidate["score"] / max(1 - candidate["score"], 1e-12)
 
 
 def _bare(text: str) -> str:
     return " ".join(text.casefold().rstrip("?!. ").split())
 
 
-def _collect(passages: Sequence[Found]) -> list[tuple[int, Sentence]]:
+@dataclass(frozen=True)
+class _Placed:
+    passage: int
+    sentence: Sentence
+    around: str  # what it is said under: file, headings and the sentence before
+
+    @property
+    def text(self) -> str:
+        return self.sentence.text
+
+
+def _collect(passages: Sequence[Found]) -> list[_Placed]:
     seen: set[str] = set()
     found = []
     for place, passage in enumerate(passages):
+        above = f"{PurePath(passage['source']).stem} {passage['heading'] or ''}"
+        before = ""
         for sentence in sentences(passage["text"]):
             small = sentence.heading or len(set(content_words(sentence.text))) < 2
             if not small and sentence.text not in seen:
                 seen.add(sentence.text)
-                found.append((place, sentence))
+                found.append(_Placed(place, sentence, f"{above} {before}"))
+            before = sentence.text
     return found
 
 
@@ -132,11 +152,15 @@ class _Question:
         weights = {word: math.log(1 + len(known) / (1 + counts[word])) for word in words}
         return cls(weights, _wanted(question))
 
-    def coverage(self, text: str) -> float:
-        """The share of the question's words that the text holds, 0..1."""
+    def coverage(self, text: str, around: str) -> float:
+        """The share of the question's words that the text holds, 0..1; those around it count less."""
         total = sum(self.weights.values())
-        held = set(content_words(text))
-        return sum(w for word, w in self.weights.items() if word in held) / total if total else 0.0
+        held, near = set(content_words(text)), set(content_words(around))
+        counted = sum(
+            weight * (1.0 if word in held else AROUND if word in near else 0.0)
+            for word, weight in self.weights.items()
+        )
+        return counted / total if total else 0.0
 
     def fits(self, text: str) -> int:
         """1 or -1: the text does or does not hold what is asked for; 0: nothing is known."""

@@ -374,7 +374,7 @@ def _checked(draft: str, evidence: list[Citation]) -> Checked:
     if refuses(draft):
         return Checked("")
     passages = [
-        Found(text=c["quote"], source=c["source"], page=c["page"], heading=c["heading"], dense=None)
+        Found(text=c["quote"], source=c["source"], page=c["page"], heading=c["heading"], score=0.0)
         for c in evidence
     ]
     return check(draft, passages)

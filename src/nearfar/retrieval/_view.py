@@ -29,7 +29,7 @@ class View:
     def words(self, query: str) -> "WordScores":
         """How well the words of each document fit."""
         parts = [(segment.postings, segment.alive) for segment in self.segments]
-        return WordScores(self, bm25_scores(query, parts))
+        return WordScores(self, *bm25_scores(query, parts))
 
     def vectors(self, rows: Sequence[int]) -> Floats:
         """The vectors of those rows, in their order. They must be there."""
@@ -52,6 +52,7 @@ class WordScores:
 
     view: View
     scores: list[NDArray[np.float32]]
+    limit: float  # what no score reaches
 
     def best(self, k: int) -> list[tuple[int, float]]:
         """Row and score of the best ``k`` with any word of the query, best first."""

@@ -179,10 +179,12 @@ class Postings:
 
 def bm25_scores(
     query: str, segments: "Sequence[tuple[Postings, NDArray[np.bool_]]]"
-) -> "list[NDArray[np.float32]]":
+) -> "tuple[list[NDArray[np.float32]], float]":
     """For each segment the score of each of its texts; 0 for a text that is not alive.
 
-    A segment is its postings and, for each text, whether it is alive.
+    A segment is its postings and, for each text, whether it is alive. The second value is what no
+    score reaches, however often a text holds the words: the sum of idf(t), words that no text
+    holds included.
     """
     alive_total = sum(int(alive.sum()) for _, alive in segments)
     words = sum(int(postings.lengths[alive].sum()) for postings, alive in segments)
@@ -190,18 +192,19 @@ def bm25_scores(
     asked = Counter(tokenize(query))
     found = [[_places(postings, alive, term) for term in asked] for postings, alive in segments]
     frequencies = [sum(len(places[i][0]) for places in found) for i in range(len(asked))]
+    weights = [
+        times * math.log(1 + (alive_total - frequency + 0.5) / (frequency + 0.5))
+        for times, frequency in zip(asked.values(), frequencies, strict=True)
+    ]
     results = []
     for (postings, alive), places in zip(segments, found, strict=True):
         scores = np.zeros(len(alive), np.float32)
         norms = (K1 * (1 - B + B / average * postings.lengths)).astype(np.float32)
-        for times, frequency, (texts, counts) in zip(
-            asked.values(), frequencies, places, strict=True
-        ):
+        for weight, (texts, counts) in zip(weights, places, strict=True):
             if len(texts):
-                idf = math.log(1 + (alive_total - frequency + 0.5) / (frequency + 0.5))
-                scores[texts] += times * idf * counts / (counts + norms[texts])
+                scores[texts] += weight * counts / (counts + norms[texts])
         results.append(scores)
-    return results
+    return results, math.fsum(weights)
 
 
 def _places(

@@ -1,31 +1,27 @@
-"""Joining and thinning ranked lists."""
+"""Joining and thinning rankings."""
 
-from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 
 from ._vectors import Floats
 
-T = TypeVar("T", bound=Hashable)
 
-RRF_K = 60
+def joined(
+    cosines: Floats, background: float, words: Sequence[float], limit: float, weights: Floats
+) -> Floats:
+    """``weights[0] * meaning + weights[1] * words``, both as shares of what they could be.
 
-
-def rrf(
-    rankings: Sequence[Sequence[T]], weights: Sequence[float], k: int = RRF_K
-) -> list[tuple[T, float]]:
-    """Reciprocal rank fusion: ``sum of weight / (k + rank)``, ranks from 1, best first.
-
-    From Cormack, Clarke and Buettcher, "Reciprocal rank fusion outperforms Condorcet and individual
-    rank learning methods" (SIGIR 2009), where k is 60 and all weights are 1. A smaller k trusts the
-    first places more. Of equal ones that which comes first in the earlier ranking stays first.
+    Of meaning it is the way from ``background`` (the cosine of what just happens to be near) to 1,
+    so that models whose cosines all lie close together count like others; of words the way from 0
+    to ``limit``, which BM25 does not reach. Scores say how far one passage is before the next,
+    which ranks (reciprocal rank fusion) do not: see Bruch, Gai and Ingber, "An analysis of fusion
+    functions for hybrid retrieval" (TOIS 2023).
     """
-    scores: dict[T, float] = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, item in enumerate(ranking, 1):
-            scores[item] = scores.get(item, 0.0) + weight / (k + rank)
-    return sorted(scores.items(), key=lambda pair: -pair[1])
+    meaning = (cosines - background) / max(1 - background, 1e-6)
+    held = np.asarray(words, np.float32) / (limit or 1.0)
+    scores: Floats = weights[0] * meaning + weights[1] * held
+    return scores
 
 
 def mmr(relevance: Sequence[float], vectors: Floats, k: int, weight: float) -> list[int]:

@@ -22,6 +22,8 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|Dr|Mr|Mrs|Ms|Prof|St|No|Nos|Fig|Figs|Eq|Sec|Ch|Vol|pp|p|al|"
     r"Inc|Ltd|Jr|Sr|ca|bzw|z\.B|usw)|\b[A-Z]|(?:^|\s)\d{1,2})\.$"
 )
+# "**Files.** What is read": a heading in the line, which is nothing without what it heads.
+_RUN_IN = re.compile(r"(\*\*|__)[^*\n]{1,60}\1")
 _STARTS = re.compile(r"[\s]+[\"'“‘(\[*_`]*[A-Z0-9À-ÖØ-Þ\u0370-\uffff`/~-]")
 
 
@@ -87,6 +89,8 @@ def _cut(passage: str, start: int, end: int) -> list[tuple[int, int]]:
                 passage[max(begin, match.start() - 12) : match.start() + 1]
             ):
                 continue
+        if begin == start and _RUN_IN.fullmatch(passage, begin, stop):
+            continue
         cuts.append((begin, stop))
         begin = stop
     if begin < end:
