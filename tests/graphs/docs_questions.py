@@ -76,7 +76,9 @@ def write_noise(folder: Path, seed: int = 5) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     text = "\n".join(pages().values())
     headings = sorted(set(re.findall(r"^#+ (.+)$", text, re.MULTILINE)))
-    figures = [f"| {one} | {rng.uniform(1, 900):.1f} | {rng.uniform(1, 9):.2f} |" for one in headings]
+    figures = [
+        f"| {one} | {rng.uniform(1, 900):.1f} | {rng.uniform(1, 9):.2f} |" for one in headings
+    ]
     table = ["# Figures", "", "| what | ms | ratio |", "|---|---:|---:|", *figures]
     (folder / "figures.md").write_text("\n".join(table), encoding="utf-8")
     (folder / "router.md").write_bytes(ROUTER_FIGURES.read_bytes())
@@ -99,7 +101,9 @@ def _changes(rng: random.Random, text: str) -> Iterator[str]:
         for _ in range(14):
             what, where = rng.sample(names, 2)
             deed = rng.choice(["Mended", "Renamed", "Documented", "Moved", "Checked", "Reverted"])
-            when = rng.choice(["was set twice", "came late", "is not known", "ran out", "was asked"])
+            when = rng.choice(
+                ["was set twice", "came late", "is not known", "ran out", "was asked"]
+            )
             yield f"- {deed} `{what}` where `{where}` {when}."
 
 

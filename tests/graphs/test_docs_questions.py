@@ -1,7 +1,6 @@
 """The sentence that answers a question about our documentation is found, also among other pages."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,11 +19,11 @@ def embed() -> docs.Embedded:
 
 
 @pytest.fixture(scope="module")
-def index(embed: docs.Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+def index(embed: docs.Embedded, tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("docs_questions")
     made = Index.at(folder / "index", "docs", embeddings=embed.model)
     made.add([docs.write_pages(folder / "pages")])
-    yield made
+    return made
 
 
 def test_every_answer_is_a_sentence_of_its_page() -> None:

@@ -120,7 +120,6 @@ def test_a_schema_that_cannot_be_used_is_told(given: Any) -> None:
         Fields.read(given)
 
 
-
 @pytest.mark.parametrize(
     ("text", "number", "integer"),
     [
@@ -170,7 +169,12 @@ def test_what_is_wrong_with_one_document_stops_no_other(folder: Path, tmp_path: 
     (folder / "empty.txt").touch()
     (folder / "junk.md").write_bytes(bytes(range(256)) * 9)
     (folder / "latin.txt").write_bytes("Die Rechnung für Öl.".encode("latin-1"))
-    replies: Any = [GOOD, ContextTooLongError("too long"), "no JSON", '{"vendor": "x", "total": NaN}']
+    replies: Any = [
+        GOOD,
+        ContextTooLongError("too long"),
+        "no JSON",
+        '{"vendor": "x", "total": NaN}',
+    ]
     told = extracted(folder, tmp_path / "rows.jsonl", *replies)
     reasons = {Path(one["source"]).name: one["reason"] for one in told["failed"]}
     assert told["rows"] == 1

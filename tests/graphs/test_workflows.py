@@ -11,8 +11,8 @@ from langgraph.types import Command
 import nearfar
 from nearfar.errors import EffectNotDoneError, NoDocumentsError, UnreadableDocumentError, UsageError
 from nearfar.graphs.approve import build_approve
-from nearfar.graphs.inputs import input_schema
 from nearfar.graphs.evidence import Found
+from nearfar.graphs.inputs import input_schema
 from nearfar.graphs.summarize import _commonest, build_summarize
 from nearfar.testing import ScriptedChatModel
 
@@ -97,7 +97,9 @@ def test_only_the_words_of_the_summary_itself_are_streamed(folder: Path) -> None
 
 def test_of_very_many_sentences_only_some_are_compared_by_their_meaning() -> None:
     found = [
-        Found(text=f"The {word} number{n} of the hill.", source="", page=None, heading=None, dense=None)
+        Found(
+            text=f"The {word} number{n} of the hill.", source="", page=None, heading=None, score=0.0
+        )
         for n, word in enumerate(["kiln", "odd"] * 5 + ["kiln"] * 5)
     ]
     kept = [one["text"] for one in _commonest(found, 10)]

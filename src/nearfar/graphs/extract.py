@@ -167,7 +167,12 @@ class _Extract:
             asked_far = not isinstance(error, DocumentError) and self._far(state) is not None
             tried, problem = _Tried(row=None, escalated=asked_far), reason(error)
         with _rows_of(state) as rows:
-            rows.keep(file, None if problem else tried["row"], str(problem or ""), escalated=tried["escalated"])
+            rows.keep(
+                file,
+                None if problem else tried["row"],
+                str(problem or ""),
+                escalated=tried["escalated"],
+            )
         return {}
 
     def _node(self, state: _One) -> Runnable[Any, Any]:

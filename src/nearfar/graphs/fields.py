@@ -15,7 +15,7 @@ from .plain import strict_json
 from .sentences import content_words
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NUMBER = re.compile(r"([-+]?)((?:\d{1,3}(?:[\s'’]\d{3})+(?!\d)|\d+)(?:[.,]\d+)*)")
+_NUMBER = re.compile(r"([-+]?)((?:\d{1,3}(?:[\s'\u2019]\d{3})+(?!\d)|\d+)(?:[.,]\d+)*)")
 _FORMS = (  # of its digits; the whole part, and what comes after the decimal point
     r"(\d+)()",
     r"([1-9]\d{0,2}(?:,\d{3})+)()",  # 1,234 but 1.234 has a decimal point
@@ -205,7 +205,7 @@ def _number(text: str, *, exact: bool) -> int | float | None:
     found = _NUMBER.search(text)
     if found is None:
         return None
-    digits = re.sub(r"[\s'’]", "", found[2])
+    digits = re.sub(r"[\s'\u2019]", "", found[2])
     forms = (re.fullmatch(form, digits) for form in _FORMS)
     form = next(filter(None, forms), None)
     if form is None or (exact and form[2].strip("0")):

@@ -13,7 +13,9 @@ from langchain_core.messages import BaseMessage
 from pydantic import BaseModel
 
 _DEEPEST = 100
-_ALWAYS = frozenset({"type", "content"})  # of a message; other fields are told unless they are empty
+_ALWAYS = frozenset(
+    {"type", "content"}
+)  # of a message; other fields are told unless they are empty
 _EMPTY: tuple[Any, ...] = (None, [], {}, "")
 
 

@@ -69,7 +69,10 @@ class Workflow:
             return self._checked(_awaited(made) if inspect.iscoroutine(made) else made)
         except NearfarError:
             raise
-        except (Exception, SystemExit) as error:  # a plugin boundary: the factory is the user's code
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # a plugin boundary: the factory is the user's code
             raise WorkflowError(
                 f"The function {self.reference} that makes the workflow failed: "
                 f"{type(error).__name__}: {error}",

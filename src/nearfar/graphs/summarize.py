@@ -208,7 +208,9 @@ class _Summarize:
         ]
         question = f"{_QUESTION} At most {most} sentences."
         options = {"grammar": _marked(len(shown))} if ability.grammar else {}
-        reply = yield Reply(model, prompts.with_passages("summary", texts, question), options, aside)
+        reply = yield Reply(
+            model, prompts.with_passages("summary", texts, question), options, aside
+        )
         checked = check(str(reply.text).strip(), shown, ranked)
         cited = [_citation(one.n, shown[one.n - 1], one.quote) for one in checked.cited]
         return checked.answer, cited

@@ -1,7 +1,6 @@
 """What is promised of runs holds over both databases."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

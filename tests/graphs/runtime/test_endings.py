@@ -104,7 +104,9 @@ async def test_a_step_that_exits_fails_its_run_and_no_other(
 ) -> None:
     async with nearfar.Runner() as runner:
         run = await runner.start(f"{flow}:{name}", {"trail": []})
-        with pytest.raises(WorkflowFailedError, match=f"'{step}' failed: it tried to end the program .*{code}"):
+        with pytest.raises(
+            WorkflowFailedError, match=f"'{step}' failed: it tried to end the program .*{code}"
+        ):
             await run.result()
         assert await run.status() == "failed"
         other = await runner.start(f"{flow}:fine", {"trail": []})

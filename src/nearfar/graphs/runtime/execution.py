@@ -160,9 +160,7 @@ class Attempt:
         names = {"workflow": record.workflow, "run_id": record.id}
         return {**names, "thread_id": record.thread_id}
 
-    async def _call(
-        self, graph: Graph, saver: ExtendedSaver, config: Any
-    ) -> "_Call | Outcome":
+    async def _call(self, graph: Graph, saver: ExtendedSaver, config: Any) -> "_Call | Outcome":
         """What the graph is called with, or how the run stands already.
 
         The input only where no checkpoint of this run exists; else the answers that were given and

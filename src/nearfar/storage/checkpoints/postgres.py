@@ -1,5 +1,6 @@
 """The checkpointer for Postgres: the rows and pieces of the one for SQLite, in another database."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
