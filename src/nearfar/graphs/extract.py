@@ -166,13 +166,9 @@ class _Extract:
         except _OF_THIS_DOCUMENT as error:
             asked_far = not isinstance(error, DocumentError) and self._far(state) is not None
             tried, problem = _Tried(row=None, escalated=asked_far), reason(error)
+        row = None if problem else tried["row"]
         with _rows_of(state) as rows:
-            rows.keep(
-                file,
-                None if problem else tried["row"],
-                str(problem or ""),
-                escalated=tried["escalated"],
-            )
+            rows.keep(file, row, str(problem or ""), escalated=tried["escalated"])
         return {}
 
     def _node(self, state: _One) -> Runnable[Any, Any]:
@@ -210,8 +206,15 @@ class _Extract:
         return told
 
     def tidy(self, state: ExtractState) -> Steps:
-        """The output is there: what it was made of can go."""
-        yield Work(lambda: forget(state["out"]))
+        """The output is there: what it was made of can go, unless a later run began meanwhile."""
+
+        def work() -> None:
+            with _rows_of(state) as rows:
+                owner = rows.owner()
+            if owner in (None, state["owner"]):
+                forget(state["out"])
+
+        yield Work(work)
         return {}
 
     def _model(self, name: str | None) -> BaseChatModel:

@@ -70,9 +70,13 @@ class RowFile:
                 (text, problem or None, escalated, source),
             )
 
-    def _check(self) -> None:
+    def owner(self) -> str | None:
+        """Whose the rows are; None where there are none."""
         known = self._db.execute("SELECT name FROM sqlite_master WHERE name = 'owner'").fetchone()
-        if known is None or self._db.execute("SELECT id FROM owner").fetchone() != (self._owner,):
+        return None if known is None else self._db.execute("SELECT id FROM owner").fetchone()[0]
+
+    def _check(self) -> None:
+        if self.owner() != self._owner:
             raise WorkflowError(
                 f"The rows for {self._out} are another run's by now, or were deleted.",
                 remedy="Let the later run end, or start a new one.",

@@ -1,6 +1,7 @@
 """Many machines: what workers are killed at, stopped at or cut off from is neither lost nor done twice."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -16,15 +17,17 @@ import pytest
 import nearfar
 from nearfar.settings import Settings
 from nearfar.storage.journal import Record
+from nearfar.testing.fault_server import FaultServer, Reply
 from tests.postgres import PostgresServer
 
-from . import queue_flow
+from . import parked_flow, queue_flow
 from .children import Child, Children
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork a process")
 
 LONG = [pytest.mark.long, pytest.mark.timeout(1800)]
 FLOW = queue_flow.__name__
+ROUTER = {"candidates": ["far"], "retries": 0, "breaker": {"open_s": 0.1}}
 PRIORITIES = ("batch", "normal", "interactive")
 
 
@@ -39,11 +42,12 @@ class Machines:
         )
         self.started: list[Child] = []
 
-    def start(self, slots: int) -> Child:
+    def start(self, slots: int, **more: str) -> Child:
         environ = {
             "NEARFAR__RUNS__LEASE_S": str(self.settings.runs.lease_s),
             "NEARFAR__RUNS__MAX_CRASHES": "3",
             "NEARFAR__QUEUE__DRAIN_S": "1",
+            **more,
         }
         child = self.children.start(self.home, "worker", slots=slots, environ=environ)
         self.started.append(child)
@@ -209,6 +213,27 @@ def _lives(pid: int) -> bool:
     import psutil
 
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+async def test_a_parked_run_goes_on_at_a_worker_when_a_far_model_is_back(make: Make) -> None:
+    server = FaultServer(default=Reply("from afar")).start()
+    server.stop()
+    far = {"provider": "openai-compatible", "model": "m", "base_url": server.openai_url}
+    machines = make()
+    models = {"NEARFAR__MODELS": json.dumps({"far": {**far, "api_key": "none"}})}
+    routers = {"NEARFAR__ROUTERS": json.dumps({"default": ROUTER})}
+    machines.start(slots=1, **models, **routers)
+    async with office(machines) as runner:
+        run = await runner.start(f"{parked_flow.__name__}:make", {})
+
+        async def parked() -> bool:
+            return await (await runner.get(run.id)).status() == "parked"
+
+        await until(parked)
+        with server:
+            await until(all_are(runner, "succeeded"))
+        record = await runner.journal.get(run.id)
+        assert record.output["told"] == ["near", "from afar"]
 
 
 @pytest.mark.parametrize(
