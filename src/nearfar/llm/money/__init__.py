@@ -1,8 +1,9 @@
 """Prices, the ledger of what was used and spent, and budgets that cannot be overspent."""
 
 from .budgets import Alert, Budget, current_run, find_budget, spending_run
+from .claims import Claim, Refusal, Reservation, Standing
 from .entries import Entry
-from .ledger import Claim, Ledger, Refusal, Reservation, Standing
+from .ledger import Ledger
 from .prices import FREE, Price, Rates, price_of
 from .till import Call, Held, Refused, Till
 

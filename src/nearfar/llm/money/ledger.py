@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nearfar.storage import database_path
 
 from .amounts import to_nano, to_usd
 from .book import Book, Busy
 from .budgets import Alert, Budget
+from .claims import Claim, Refusal, Reservation, Standing, grant
 from .entries import Entry, insert, take_lost
 from .process import Holder, this_process
 from .writer import Write, Writer
@@ -49,33 +50,6 @@ _HELD = """SELECT id, expires_at, host, pid, started, budget, period, prompt_nan
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What is to be reserved for a call: ``wish_usd``, or less near the end of a budget, down to ``least_usd``.
-
-    ``prompt_usd`` is the part that is owed as soon as the prompt was sent.
-    """
-
-    model: str
-    provider: str
-    wish_usd: Decimal
-    least_usd: Decimal
-    prompt_usd: Decimal
-    prompt_tokens: int
-    price_source: str
-    run_id: str
-
-
-@dataclass(frozen=True)
-class Reservation:
-    """Money that only its holder may spend, until it is settled or released."""
-
-    id: int
-    budget: Budget
-    period: str
-    amount_usd: Decimal
-
-
-@dataclass(frozen=True)
 class _Held:
     """A reservation as it stands in the file, and who made it."""
 
@@ -90,27 +64,6 @@ class _Held:
     model: str
     provider: str
     price_source: str
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why nothing was reserved. "busy": what is left is reserved by calls that are under way."""
-
-    kind: Literal["exhausted", "busy"]
-    period: str
-    spent_usd: Decimal
-    reserved_usd: Decimal
-    limit_usd: Decimal
-    needed_usd: Decimal
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a budget stands in one period; ``limit_usd`` includes what a person allowed."""
-
-    spent_usd: Decimal
-    reserved_usd: Decimal
-    limit_usd: Decimal
 
 
 class Ledger:
@@ -260,7 +213,7 @@ class Ledger:
     def _refusal(self, budget: Budget, claim: Claim) -> Refusal | None:
         """A refusal that a look without a lock shows, once the dead have given back theirs."""
         period = budget.period(self._clock(), claim.run_id)
-        found = _fit(budget, claim, period, self._sums(budget.name, period))
+        found = grant(budget, claim, period, self._sums(budget.name, period))
         if not isinstance(found, Refusal):
             return None
         if not found.reserved_usd:
@@ -270,7 +223,7 @@ class Ledger:
             return found
         self._recovered = now
         self.recover()
-        found = _fit(budget, claim, period, self._sums(budget.name, period))
+        found = grant(budget, claim, period, self._sums(budget.name, period))
         return found if isinstance(found, Refusal) else None
 
     def _reserving(
@@ -282,7 +235,7 @@ class Ledger:
 
         def work(connection: sqlite3.Connection) -> Reservation | Refusal:
             sums = connection.execute(_SUMS, (budget.name, period)).fetchone() or (0, 0, 0, 0.0)
-            amount = _fit(budget, claim, period, sums)
+            amount = grant(budget, claim, period, sums)
             if isinstance(amount, Refusal):
                 return amount
             values = (
@@ -301,28 +254,6 @@ def _each(connection: sqlite3.Connection, works: list[Callable[[sqlite3.Connecti
     """Changes that had to wait for another process."""
     for work in works:
         work(connection)
-
-
-def _fit(
-    budget: Budget, claim: Claim, period: str, sums: tuple[int, int, int, float]
-) -> int | Refusal:
-    """How much the budget grants. Less than the wish only where the budget's end is near: what others
-    have reserved but may not spend is waited for, never a reason for a shorter reply.
-    """
-    spent, reserved, allowed, _ = sums
-    limit = budget.limit_nano + allowed
-    least, wish = to_nano(claim.least_usd), to_nano(claim.wish_usd)
-    grant = min(wish, limit - spent)
-    if grant >= least and grant + reserved <= limit - spent:
-        return grant
-    return Refusal(
-        kind="exhausted" if grant < least else "busy",
-        period=period,
-        spent_usd=to_usd(spent),
-        reserved_usd=to_usd(reserved),
-        limit_usd=to_usd(limit),
-        needed_usd=claim.least_usd,
-    )
 
 
 def _settle(connection: sqlite3.Connection, reservation: Reservation, entry: Entry) -> list[Alert]:

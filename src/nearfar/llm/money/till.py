@@ -24,8 +24,9 @@ from nearfar.errors import (
 
 from .amounts import dollars, to_nano
 from .budgets import Alert, Budget, find_budget
+from .claims import Claim, Refusal, Reservation
 from .entries import Entry, Outcome
-from .ledger import LEASE_S, Claim, Ledger, Refusal, Reservation
+from .ledger import LEASE_S, Ledger
 from .prices import Price
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -103,15 +104,12 @@ class Endpoint:
     async def _send(self, body: dict[str, Any]) -> aiohttp.ClientResponse:
         """The response to a request, once its status is a good one."""
         pool = await _pools.get()
-        limits = aiohttp.ClientTimeout(
-            total=None, sock_connect=self.connect_s, sock_read=self.read_s
-        )
         try:
             response = await pool.session.post(
                 self.url,
                 data=orjson.dumps(body),
                 headers=self.headers,
-                timeout=limits,
+                timeout=_limits(self.connect_s, self.read_s),
                 proxy=pool.proxy(self.url),
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -130,6 +128,11 @@ class Endpoint:
             data = b""
         found = _object(data) or {"message": data[:300].decode("utf-8", "replace")}
         return self.origin.from_status(response.status, response.headers, found)
+
+
+@lru_cache
+def _limits(connect_s: float, read_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
 
 
 def _let_go(response: aiohttp.ClientResponse) -> None:
