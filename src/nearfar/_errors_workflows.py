@@ -34,7 +34,9 @@ class AgentLimitError(WorkflowError):
     """An agent came to a limit of its run; data: ``limit`` (its name), ``allowed``, ``reached``."""
 
     code = "NF-550"
-    default_remedy = "Ask for less at a time, or raise the named limit of the agent."
+    default_remedy = (
+        "Ask for less at a time, or raise the limit (for the assistant: assistant.limits)."
+    )
 
 
 class RunNotFoundError(WorkflowError):

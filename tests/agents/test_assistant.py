@@ -246,6 +246,7 @@ class TestBuiltIn:
         [
             ("What is 12 * 7?", "calculator", "84"),
             ("What is 17 * 23?", "calculator", "391"),
+            ("what is 12*7-(3+1)?", "calculator", "80"),
             ("Calculate 12.5% of 80", "calculator", "10"),
             ("When was the kiln built?", "documents", "1962"),
             ("Search the documents for when the kiln was built.", "documents", "1962"),

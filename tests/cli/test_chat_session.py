@@ -13,7 +13,7 @@ from nearfar.agents.assistant import create_assistant
 from nearfar.cli.chat.commands import as_markdown, obey
 from nearfar.cli.chat.screen import Screen, brief, clean
 from nearfar.cli.chat.session import Choices, Session
-from nearfar.errors import ModelNotFoundError, UsageError, WorkflowFailedError
+from nearfar.errors import IndexNotFoundError, ModelNotFoundError, UsageError, WorkflowFailedError
 from nearfar.settings import Settings
 from nearfar.storage.checkpoints import open_saver
 from nearfar.testing import ScriptedChatModel
@@ -118,6 +118,9 @@ async def test_commands_say_what_is_wrong_and_change_nothing(session: Session) -
     ):
         with pytest.raises(kind):
             await obey(session, line)
+    assert session.choices == Choices(tools=[])
+    with pytest.raises(IndexNotFoundError):
+        session.change(Choices(tools=[], index="nothing"))
     assert session.choices == Choices(tools=[])
 
 

@@ -161,6 +161,7 @@ def test_flags_become_typed_inputs(run: Run, args: list[str], values: dict[str, 
         (["--quesion", "x"], "no input 'quesion'"),
         (["stray"], "'stray' stands where a flag is expected"),
         (["--input", "missing.json"], "cannot be read"),
+        (["--input", '{"question": '], "What --input says cannot be used: it is not JSON"),
         (["--resume", "x"], "--resume answers a thread"),
     ],
 )
@@ -173,8 +174,9 @@ def test_wrong_arguments_are_a_usage_error(run: Run, args: list[str], message: s
 def test_input_comes_from_a_file_and_flags_win(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "input.json"
     path.write_text('{"question": "a", "count": 1}', encoding="utf-8")
-    _, out, _ = run("typed", "--input", str(path), "--count", "2")
-    assert json.loads(out)["answer"] == "{'count': 2, 'question': 'a'}"
+    for given in (str(path), path.read_text(encoding="utf-8")):
+        _, out, _ = run("typed", "--input", given, "--count", "2")
+        assert json.loads(out)["answer"] == "{'count': 2, 'question': 'a'}"
     path.write_text("{", encoding="utf-8")
     code, _, err = run("typed", "--input", str(path))
     assert code == 2

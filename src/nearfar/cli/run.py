@@ -43,7 +43,9 @@ def run(
     *,
     input_file: Annotated[
         str | None,
-        typer.Option("--input", metavar="FILE|-", help="The input as JSON; - is standard input."),
+        typer.Option(
+            "--input", metavar="FILE|-|{...}", help="JSON: a file, - for standard input, or itself."
+        ),
     ] = None,
     thread: Annotated[
         str | None, typer.Option(help="Keep the state under this name, and go on from it.")
@@ -126,6 +128,11 @@ def values_of(workflow: str, input_file: str | None, args: list[str]) -> Any:
 
 
 def _read_input(name: str) -> Any:
+    if name.lstrip().startswith("{"):
+        try:
+            return json.loads(name)
+        except ValueError as error:
+            raise _bad_input("", f"it is not JSON ({error})") from None
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
         return json.loads(text)
@@ -141,7 +148,7 @@ def _read_input(name: str) -> Any:
 
 
 def _bad_input(name: str, why: str) -> WorkflowInputError:
-    source = "Standard input" if name == "-" else f"The input file {name}"
+    source = {"-": "Standard input", "": "What --input says"}.get(name, f"The input file {name}")
     return WorkflowInputError(f"{source} cannot be used: {why}.", data={"fields": []})
 
 

@@ -1,7 +1,6 @@
 """`files_list`, `files_read`, `files_search`, `files_write`, `files_edit`: files below the roots."""
 
 import contextlib
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from nearfar.storage.effects import NOT_DONE, Done, NotDone
 
 from ._folder import HAS_OPENAT, Folder, Item
 from ._paths import Place, Root, place, roots_of
+from ._texts import Text, decoded, diff_of, matches
 from .base import Arguments, GuardedTool, Outside, Result, guarded
 from .limits import check_time
 from .policy import Policy
@@ -24,8 +24,6 @@ _MAX_ITEMS = 1000
 _MAX_MATCHES = 200
 _MAX_FILES_SEARCHED = 20_000
 _MAX_DEPTH = 32
-_MAX_DIFF_LINES = 5000
-_LINE_SHOWN = 300
 
 
 class ListArguments(Arguments):
@@ -143,14 +141,6 @@ def files_edit(settings: Settings, *, roots: Sequence[str | Path] | None = None)
 
 
 @dataclass(frozen=True)
-class _Text:
-    """A file's text and how it is written in bytes."""
-
-    text: str
-    encoding: str = "utf-8"
-
-
-@dataclass(frozen=True)
 class _Box:
     """The roots, and what can be done in them. ``openat`` False is for systems without it."""
 
@@ -211,7 +201,7 @@ class _Box:
         wanted = text.casefold()
         found: list[str] = []
         for searched, (shown, content) in enumerate(self._texts(where, names), start=1):
-            found += _matches(shown, content, wanted, _MAX_MATCHES - len(found))
+            found += matches(shown, content, wanted, _MAX_MATCHES - len(found))
             if len(found) >= _MAX_MATCHES:
                 found.append(f"[... at least {_MAX_MATCHES}; look for something longer]")
                 break
@@ -223,9 +213,9 @@ class _Box:
     def write(self, path: str, content: str) -> Result:
         where = place(path, self.roots)
         old = self._old(where)
-        diff = _diff(where.shown, old or "", content)
+        diff = diff_of(where.shown, old or "", content)
         with self._folder(where.root, where.parts[:-1], make=True) as folder:
-            folder.write(where.parts[-1], self._encode(_Text(content)))
+            folder.write(where.parts[-1], self._encode(Text(content)))
         done = "Made" if old is None else "Replaced"
         return Result(
             f"{done} {where.shown}: {len(content.splitlines()):,} lines.", data={"diff": diff}
@@ -236,7 +226,7 @@ class _Box:
         with self._folder(where.root, where.parts[:-1]) as folder:
             folder.write(where.parts[-1], self._encode(after))
         times = "once" if count == 1 else f"{count:,} times"
-        diff = _diff(where.shown, before.text, after.text)
+        diff = diff_of(where.shown, before.text, after.text)
         return Result(f"Replaced the text {times} in {where.shown}.", data={"diff": diff})
 
     # Whether it was done before the program ended; a file is replaced whole or not at all.
@@ -261,11 +251,11 @@ class _Box:
 
     def preview_write(self, path: str, content: str) -> str:
         where = place(path, self.roots)
-        return _diff(where.shown, self._old(where) or "", content) or f"{where.shown}: no change"
+        return diff_of(where.shown, self._old(where) or "", content) or f"{where.shown}: no change"
 
     def preview_edit(self, path: str, old: str, new: str, all: bool) -> str:  # noqa: A002  # the argument's name
         where, before, after, _ = self._edited(path, old, new, every=all)
-        return _diff(where.shown, before.text, after.text) or f"{where.shown}: no change"
+        return diff_of(where.shown, before.text, after.text) or f"{where.shown}: no change"
 
     # How.
 
@@ -278,10 +268,10 @@ class _Box:
         if not where.parts:
             raise ToolRefusedError("The path names the top folder, not a file.")
 
-    def _load(self, where: Place) -> _Text:
+    def _load(self, where: Place) -> Text:
         self._refuse_top(where)
         with self._folder(where.root, where.parts[:-1]) as folder:
-            return _decode(folder.read(where.parts[-1], self.max_bytes))
+            return decoded(folder.read(where.parts[-1], self.max_bytes))
 
     def _old(self, where: Place) -> str | None:
         """What a write replaces; None when nothing is there. A file that is no text stays as it is."""
@@ -292,7 +282,7 @@ class _Box:
                 return None
             raise
 
-    def _encode(self, text: _Text) -> bytes:
+    def _encode(self, text: Text) -> bytes:
         try:
             content = text.text.encode(text.encoding)
         except UnicodeEncodeError:
@@ -306,7 +296,7 @@ class _Box:
 
     def _edited(
         self, path: str, old: str, new: str, *, every: bool
-    ) -> tuple[Place, _Text, _Text, int]:
+    ) -> tuple[Place, Text, Text, int]:
         where = place(path, self.roots)
         before = self._load(where)
         if old not in before.text and "\r\n" in before.text:  # models write plain line ends
@@ -319,7 +309,7 @@ class _Box:
                 f"The text to replace is in the file {count:,} times.",
                 remedy="Give more of what stands around it, or set `all`.",
             )
-        return where, before, _Text(before.text.replace(old, new), before.encoding), count
+        return where, before, Text(before.text.replace(old, new), before.encoding), count
 
     def _walk(
         self, folder: Folder, *, deep: bool, prefix: str = "", depth: int = 0
@@ -358,22 +348,11 @@ class _Box:
                 if item.kind != "file" or not named or not self._may_read(shown):
                     continue
                 with contextlib.suppress(ToolFailedError, ToolRefusedError, ToolLimitError):
-                    yield shown, _decode(holder.read(item.name, self.max_bytes)).text
+                    yield shown, decoded(holder.read(item.name, self.max_bytes)).text
 
     def _may_read(self, shown: str) -> bool:
         """A search shows nothing that the rules keep from `files_read`."""
         return self.reading.decide("files_read", {"path": shown}).permission == "allow"
-
-
-def _matches(shown: str, content: str, wanted: str, most: int) -> Iterator[str]:
-    if wanted not in content.casefold():
-        return
-    for number, line in enumerate(content.splitlines(), start=1):
-        if most <= 0:
-            return
-        if wanted in line.casefold():
-            most -= 1
-            yield f"{shown}:{number}: {line.strip()[:_LINE_SHOWN]}"
 
 
 def _line_of(prefix: str, item: Item) -> str:
@@ -383,30 +362,3 @@ def _line_of(prefix: str, item: Item) -> str:
         return f"{prefix}{item.name} ({item.kind}, not followed)"
     day = datetime.fromtimestamp(item.changed, UTC).date().isoformat()
     return f"{prefix}{item.name} ({item.size:,} bytes, {day})"
-
-
-def _decode(content: bytes) -> _Text:
-    """Text as UTF-8, or UTF-16 where the file says so; ToolFailedError for anything else."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ["utf-16"]
-    else:
-        encodings = ["utf-8-sig"] if content.startswith(b"\xef\xbb\xbf") else ["utf-8"]
-    for encoding in encodings:
-        with contextlib.suppress(UnicodeDecodeError):
-            text = content.decode(encoding)
-            if "\x00" not in text:
-                return _Text(text, encoding)
-    raise ToolFailedError(
-        "The file is not a text.", remedy="For PDF and Word files use an index and `documents`."
-    )
-
-
-def _diff(shown: str, old: str, new: str) -> str:
-    """A unified diff; only its size where the texts are too long to compare line by line."""
-    before, after = old.splitlines(keepends=True), new.splitlines(keepends=True)
-    if len(before) + len(after) > _MAX_DIFF_LINES:
-        return f"{shown}: {len(before):,} lines become {len(after):,} (too long for a diff)\n"
-    lines = difflib.unified_diff(before, after, f"a/{shown}", f"b/{shown}")
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
-    )

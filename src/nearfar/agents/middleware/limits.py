@@ -40,12 +40,12 @@ STOPPED = "limit"
 """The ``finish_reason`` of an answer that a limit gave in the model's place."""
 _KEPT = 1024  # runs of one agent that are remembered while they go on
 _WORDS: dict[LimitName, str] = {
-    "steps": "{allowed} steps",
-    "tool_calls": "{allowed} tool calls",
-    "calls_at_once": "{allowed} tool calls at once",
-    "depth": "{allowed} agents that call each other",
+    "steps": "{allowed} calls of the model",
+    "tool_calls": "{allowed} calls of tools",
+    "calls_at_once": "{allowed} calls of tools at once",
+    "depth": "agents that call each other {allowed} deep",
     "time_s": "{allowed:g} seconds",
-    "usd": "{allowed} USD",
+    "usd": "{allowed:g} USD",
     "argument_chars": "{allowed:,} characters of arguments at once",
 }
 
@@ -239,13 +239,11 @@ class LimitsMiddleware(AroundModel, AroundTool):
         return ExtendedModelResponse(response, Command(update=update))
 
     def _stop(self, stop: Stopped, tally: _Tally) -> ExtendedModelResponse[Any]:
-        allowed = stop["allowed"] if stop["limit"] in ("time_s", "usd") else int(stop["allowed"])
-        text = f"I stopped here: this run may take {_WORDS[stop['limit']].format(allowed=allowed)}."
+        limit = _told(stop)
         if self.on_limit == "error":
-            raise AgentLimitError(
-                text.replace("I stopped here", "The run was stopped"), data=dict(stop)
-            )
+            raise AgentLimitError(f"The run was stopped: its limit is {limit}.", data=dict(stop))
         metadata = {"finish_reason": STOPPED, "provider": "nearfar"}
+        text = f"I stopped here: the limit of this run is {limit}."
         answer = AIMessage(text, response_metadata=metadata)
         return self._with(ModelResponse(result=[answer]), tally, stop)
 
@@ -300,6 +298,10 @@ def _too_much(chain: tuple[_Tally, ...], reply: AIMessage) -> Stopped | None:
     return None
 
 
+def _told(stop: Stopped) -> str:
+    return _WORDS[stop["limit"]].format(allowed=stop["allowed"])
+
+
 def _out_of_time(tally: _Tally) -> Stopped:
     allowed = tally.limits.time_s or 0.0
     return Stopped(limit="time_s", allowed=allowed, reached=round(tally.elapsed(), 1))
@@ -314,7 +316,7 @@ def _pay(chain: tuple[_Tally, ...], reply: AIMessage) -> None:
 
 def _not_called(request: ToolCallRequest, stop: Stopped) -> ToolMessage:
     return ToolMessage(
-        f"This call was stopped: the run may take {_WORDS[stop['limit']].format(allowed=stop['allowed'])}.",
+        f"This call was stopped: the limit of the run is {_told(stop)}.",
         tool_call_id=request.tool_call["id"],
         name=request.tool_call["name"],
         status="error",

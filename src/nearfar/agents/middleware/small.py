@@ -37,6 +37,10 @@ _TOLD = 300  # characters of an error
 _SURE = 0.5  # cosine of question and sentence; from here on one of them answers
 _DOCUMENTS = "documents"
 _READ = "Answer from the passages and cite them."
+_CALCULATOR = "calculator"
+_OPERAND = r"\(* ?-?\d+(?:[.,]\d+)*%? ?\)*"
+_SIGN = r" ?(?:\*\*|//|[-+*/^\u00d7\u00f7\u2212]) ?"
+_SUM = re.compile(rf"(?<![\w.]){_OPERAND}(?:{_SIGN}{_OPERAND})+(?!\w)")
 _NUMBER = re.compile(r"\s*\[\d{1,4}\]")
 
 
@@ -198,20 +202,26 @@ def _unnumbered(response: ModelResponse[Any]) -> ModelResponse[Any]:
 
 
 def _asking(response: ModelResponse[Any], question: str) -> ModelResponse[Any]:
-    """Calls of `documents` ask what the user asked."""
+    """Calls of `documents` ask what the user asked, and `calculator` calculates what they wrote."""
+    own: dict[str, dict[str, Any]] = {_DOCUMENTS: {"question": question}}
+    if (written := _arithmetic(question)) is not None:
+        own[_CALCULATOR] = {"expression": written}
     result: list[BaseMessage] = []
     for message in response.result:
         calls = message.tool_calls if isinstance(message, AIMessage) else []
-        if any(call["name"] == _DOCUMENTS for call in calls):
+        if any(call["name"] in own for call in calls):
             changed = [
-                {**call, "args": {**call["args"], "question": question}}
-                if call["name"] == _DOCUMENTS
-                else call
-                for call in calls
+                {**call, "args": {**call["args"], **own.get(call["name"], {})}} for call in calls
             ]
             message = message.model_copy(update={"tool_calls": changed})  # noqa: PLW2901
         result.append(message)
     return ModelResponse(result, response.structured_response)
+
+
+def _arithmetic(question: str) -> str | None:
+    """The one expression of numbers and signs that stands in the question; small models miscopy it."""
+    found = [one.group().strip() for one in _SUM.finditer(question)]
+    return found[0] if len(found) == 1 else None
 
 
 def _first_sentence(tool: BaseTool) -> str:

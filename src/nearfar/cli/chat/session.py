@@ -52,6 +52,12 @@ class Session:
 
     def change(self, choices: Choices) -> None:
         """Go on with another model or other tools. Raises NearfarError and changes nothing then."""
+        if choices.index is not None:
+            from nearfar.retrieval import Index
+
+            Index.open(
+                choices.index, settings=self.settings
+            )  # the user hears now of one that is not
         options = {k: v for k, v in vars(choices).items() if k != "user"}
         graph = build_assistant(self.settings, checkpointer=self._saver, **options)
         self.choices, self.graph = choices, graph
