@@ -9,7 +9,6 @@ open, one more lets a model that takes grammars judge whether the passages answe
 only chooses among the sentences that retrieval finds likeliest, and can say nothing else.
 """
 
-import re
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -26,7 +25,6 @@ from typing_extensions import TypedDict
 
 from nearfar.errors import UsageError
 from nearfar.retrieval import Index, Passage
-from nearfar.retrieval.sentences import REFUSAL
 from nearfar.settings import Settings, resolve
 
 from . import ask_prompts as prompts
@@ -34,16 +32,14 @@ from .answers import Citation, citations_of, confidence
 from .ask_prompts import Ability
 from .citations import Checked, check, refuses
 from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, rank, shortlist
+from .questions import points_back
 from .registry import Graph
+from .sentences import REFUSAL
 from .steps import Reply, Update, Work, both_ways
 
 UNANSWERED = "The documents do not answer this question."
 
 _TURNS_KEPT = 12  # messages of a thread's history
-_POINTS_BACK = re.compile(
-    r"\b(?:it|its|they|them|their|that|this|those|these|he|she|his|her|there)\b|^\W*and\b",
-    re.IGNORECASE,
-)
 
 Mode = Literal["answer", "quote"]
 Steps = Generator[Reply | Work, Any, Update]
@@ -352,9 +348,9 @@ def _prompt(state: AskState) -> str:
 
 def _joined(question: str, history: list[AnyMessage]) -> str:
     """For a model that cannot rewrite: what a question that points back is searched with."""
-    points_back = _POINTS_BACK.search(question) is not None or len(question.split()) < 4
+    follows = points_back(question) or len(question.split()) < 4
     earlier = [str(m.text) for m in history if m.type == "human"]
-    return f"{earlier[-1]} {question}" if points_back and earlier else question
+    return f"{earlier[-1]} {question}" if follows and earlier else question
 
 
 def _no_usage() -> UsageMetadata:

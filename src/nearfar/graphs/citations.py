@@ -10,10 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nearfar.retrieval.sentences import REFUSAL
-
 from .evidence import Candidate, Found
-from .sentences import content_words, fold, sentences
+from .sentences import REFUSAL, content_words, fold, sentences
 
 _MARK = re.compile(r"\[(\d{1,4}(?:\s*[,;]\s*\d{1,4})*)\]")
 _SPACED_MARKS = re.compile(r"(?:\s*\[\d{1,4}(?:\s*[,;]\s*\d{1,4})*\])+")

@@ -10,7 +10,8 @@ _JOINT = re.compile(
 )
 _MARK = re.compile(r"^\s*(?:[-*\u2022]|\d{1,2}[.)])\s+")
 _POINTS_BACK = re.compile(
-    r"\b(?:it|its|they|them|their|that|this|those|these|he|she|his|her|there)\b", re.IGNORECASE
+    r"\b(?:it|its|they|them|their|that|this|those|these|he|she|his|her|there)\b|^\W*and\b",
+    re.IGNORECASE,
 )
 
 
@@ -35,5 +36,5 @@ def listed_questions(reply: str, question: str, most: int) -> list[str]:
 
 
 def points_back(question: str) -> bool:
-    """Whether it says "it" or "they" for what an earlier question names."""
+    """Whether it says "it" or "they" for what an earlier question names, or begins with "and"."""
     return _POINTS_BACK.search(question) is not None

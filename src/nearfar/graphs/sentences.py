@@ -1,5 +1,5 @@
 """Sentences of a passage; they live with retrieval, where agents find them too."""
 
-from nearfar.retrieval.sentences import Sentence, content_words, fold, sentences, stem
+from nearfar.retrieval.sentences import REFUSAL, Sentence, content_words, fold, sentences, stem
 
-__all__ = ["Sentence", "content_words", "fold", "sentences", "stem"]
+__all__ = ["REFUSAL", "Sentence", "content_words", "fold", "sentences", "stem"]
