@@ -26,7 +26,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from nearfar import Runner
 from nearfar.settings import Settings
-from nearfar.storage.checkpoints import open_saver
+from nearfar.storage.checkpoints import ExtendedSaver, allow_types_of, open_saver
 
 WIDTH = 1_000
 STEPS = 100
@@ -128,7 +128,9 @@ GIVEN = "a question of some length " * 8
 @asynccontextmanager
 async def by_graph(opened: AbstractAsyncContextManager[Any]) -> AsyncIterator[Turn]:
     async with opened as saver:
-        graph = graphs.chat.copy({"checkpointer": saver})
+        told = isinstance(saver, ExtendedSaver)
+        kept = allow_types_of(saver, graphs.chat) if told else saver
+        graph = graphs.chat.copy({"checkpointer": kept})
 
         async def turn(thread: str) -> None:
             config: Any = {"configurable": {"thread_id": thread}}

@@ -61,7 +61,7 @@ def list_runs(
         return [await runner.journal.get(run.id) for run in runs]  # without their outputs
 
     records = with_runner(find)
-    from nearfar.graphs.runtime.showing import summary
+    from nearfar.graphs.runtime.showing import is_left, summary
 
     if as_json:
         emit_json({"runs": [summary(record) for record in records]})
@@ -70,6 +70,8 @@ def list_runs(
         console().print("No runs.")
     for record in records:
         _print_line(summary(record))
+        if is_left(record):
+            console().print(f"    its process is gone; go on: nearfar runs resume {record.id[:12]}")
 
 
 @app.command()

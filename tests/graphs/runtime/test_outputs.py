@@ -1,5 +1,6 @@
 """A thread's turns each give the whole conversation, and that is kept once."""
 
+import json
 import sqlite3
 from contextlib import closing
 from typing import Any, TypedDict
@@ -11,7 +12,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 import nearfar
 from nearfar.agents.messages import Messages
 from nearfar.graphs.plain import to_plain
-from nearfar.settings import home
+from nearfar.settings import Settings, home, load_settings
 from nearfar.storage.checkpoints.pruning import Retention
 from nearfar.storage.checkpoints.types import starts_quietly
 
@@ -113,6 +114,17 @@ async def test_a_message_that_is_changed_on_the_way_to_the_first_step_is_stored(
     async with nearfar.Runner() as runner:
         [*_, last] = await runner.states(await (await runner.get(run.id)).record())
         assert last[1]["messages"][2].content.endswith(" (changed)")
+
+
+async def test_with_encryption_nothing_that_a_run_gave_stands_in_the_clear(store: str) -> None:
+    given = load_settings().model_dump(exclude_unset=True)
+    given["storage"] = {**given.get("storage", {}), "encryption": {"key": "ab" * 32}}
+    async with nearfar.Runner(Settings.model_validate(given)) as runner:
+        told = await turns(runner, 12)
+        for run_id, output in (told[0], told[-1]):
+            noted = await runner.journal.get(run_id)
+            assert "question" not in json.dumps(noted.output)
+            assert (await (await runner.get(run_id)).record()).output == output
 
 
 async def test_a_forgotten_run_leaves_nothing_of_its_output() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from nearfar.errors import (
 from nearfar.graphs.runtime import current_run
 from nearfar.settings import home
 from nearfar.storage.journal import open_journal
+from nearfar.storage.journal.holders import this_process
 
 FLOW = """
 import asyncio
@@ -327,6 +329,18 @@ async def test_records_are_json(flow: str) -> None:
     assert json.loads(json.dumps(whole)) == whole
     assert whole["input"] == {"question": "hi"}
     assert whole["states"][-1]["values"]["answer"] == "HI"
+
+
+async def test_a_run_whose_process_is_gone_is_told_from_one_that_is_worked_on(flow: str) -> None:
+    from nearfar.graphs.runtime.showing import is_left
+
+    async with nearfar.Runner() as runner:
+        run = await runner.start(f"{flow}:hangs", {"question": "hi"})
+        await until(begun, True)
+        record = await run.record()
+        assert not is_left(record)
+        assert is_left(replace(record, home=str(replace(this_process(), boot="an earlier one"))))
+        await runner.cancel(run.id)
 
 
 async def test_a_database_that_fails_is_told_and_the_run_goes_on_when_it_works_again(

@@ -81,7 +81,7 @@ class Attempt:
         waits = outcome.status == "waiting" and self.settings.runs.answer_within_s
         return Finish(
             status=outcome.status,
-            output=outcome.output,
+            output=self.saver.sealed(outcome.output),
             apart=outcome.apart,
             error=outcome.error,
             questions=[question.to_dict() for question in outcome.questions],

@@ -30,11 +30,11 @@ def _is_conversation(value: Any) -> bool:
 
 
 async def whole(record: Record, saver: ExtendedSaver) -> Record:
-    """The record with everything in its output."""
-    if not record.apart:
-        return record
-    kept = await saver.akept(record.thread_id, record.id, _shown)
-    return replace(record, output={**record.output, **kept}, apart=[])
+    """The record with everything in its output. Raises EncryptionError."""
+    output = saver.unsealed(record.output)
+    if record.apart:
+        output = {**output, **await saver.akept(record.thread_id, record.id, _shown)}
+    return replace(record, output=output, apart=[])
 
 
 def _shown(held: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nearfar.graphs.plain import to_plain
 from nearfar.storage.journal import Record
+from nearfar.storage.journal.holders import Holder
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -30,6 +31,11 @@ def summary(record: Record) -> dict[str, Any]:
         "usage": record.usage,
         "cost_usd": record.cost_usd,
     }
+
+
+def is_left(record: Record) -> bool:
+    """Whether the process that works on the run is surely gone, and nobody has taken it over yet."""
+    return record.status == "running" and bool(record.home) and Holder.parse(record.home).is_dead()
 
 
 async def details(runner: "Runner", record: Record) -> dict[str, Any]:

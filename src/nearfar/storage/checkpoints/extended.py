@@ -1,7 +1,9 @@
 """What our checkpointers do beyond LangGraph's own, whatever database they are over."""
 
 import asyncio
+import base64
 import copy
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeVar, cast
@@ -15,6 +17,7 @@ from .pruning import Retention
 T = TypeVar("T")
 
 _GLANCE = "nearfar_glance"
+_SEALED = "nearfar_sealed"
 _RUNTIME = "__pregel_runtime"  # what LangGraph's loop has in its configuration
 
 
@@ -53,6 +56,23 @@ class ExtendedSaver(BaseCheckpointSaver[str], ABC):
         clone = copy.copy(self)
         clone._guard = guard  # noqa: SLF001 - of this class
         return clone
+
+    def sealed(self, plain: Any) -> Any:
+        """JSON that only who has the key can read; without encryption ``plain`` as it is."""
+        serde = self._splitter.serde
+        if plain is None or serde.plain is serde:
+            return plain
+        text = json.dumps(plain, ensure_ascii=False).encode("utf-8", "surrogatepass")
+        kind, content = serde.seal("json", text)
+        return {_SEALED: [kind, base64.b64encode(content).decode("ascii")]}
+
+    def unsealed(self, sealed: Any) -> Any:
+        """What ``sealed`` was given. Raises EncryptionError."""
+        if not isinstance(sealed, dict) or sealed.keys() != {_SEALED}:
+            return sealed
+        kind, text = sealed[_SEALED]
+        _, content = self._splitter.serde.unseal(kind, base64.b64decode(text))
+        return json.loads(content.decode("utf-8", "surrogatepass"))
 
     async def ahead(self, thread_id: str) -> tuple[str, Mapping[str, Any]] | None:
         """The thread's last checkpoint, without its state: id and metadata."""
