@@ -234,7 +234,7 @@ class TestTheBuiltInModel:
         tests = json.loads((DATA / "ask_dev.json").read_text())
         right, refused = _score(tests, Index.for_paths([DATA / tests["corpus"]]))
         assert right >= 28, f"{right} of 32 answered rightly"
-        assert refused >= 10, f"{refused} of 20 refused"
+        assert refused >= 13, f"{refused} of 20 refused"
 
     @pytest.mark.timeout(400)  # it embeds every page, and others besides
     def test_questions_about_our_own_documentation_the_readmes_first(self, tmp_path: Path) -> None:
