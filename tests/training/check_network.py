@@ -31,6 +31,10 @@ def check() -> None:
         logits = states @ ours.model.embed_tokens.weight.T
         right = torch.cat((theirs(first).logits, theirs(second).logits), 1)
     torch.testing.assert_close(logits, right, atol=2e-5, rtol=1e-4)
+    keep = import_module("keep")
+    for weight in ours.state_dict().values():
+        kept = keep.whole(keep.small(weight))
+        assert (kept - weight).abs().max() <= weight.abs().max() / 127
 
 
 if __name__ == "__main__":

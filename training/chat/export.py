@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from keep import whole
 from network import Network, Shape
 from text_side import ASSET, HERE
 
@@ -33,7 +34,7 @@ def load(checkpoint: Path) -> tuple[Network, dict[str, Any]]:
     """The network of a checkpoint, and how it was trained."""
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     network = Network(Shape(**state["shape"]))
-    weights = {key: value.float() for key, value in state["network"].items()}
+    weights = {key: whole(value).float() for key, value in state["network"].items()}
     network.load_state_dict(weights)
     return network, {key: state[key] for key in ("steps", "tokens", "shape")}
 

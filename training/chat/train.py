@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from keep import whole
 from network import Network, Shape, relate
 from optimizer import Optimizer
 from torch import Tensor
@@ -133,7 +134,7 @@ class Run:
 
     def load(self, file: Path) -> None:
         state = torch.load(file, weights_only=True, map_location=self.device)
-        self.network.load_state_dict(state["network"])
+        self.network.load_state_dict({name: whole(kept) for name, kept in state["network"].items()})
         self.steps, self.tokens, self.used = state["steps"], state["tokens"], state["used"]
         if "optimizer" in state:
             self.optimizer.load(state["optimizer"])
