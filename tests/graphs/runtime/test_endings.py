@@ -6,6 +6,7 @@ import pytest
 
 import nearfar
 from nearfar.errors import EffectUnknownError, WorkflowFailedError
+from nearfar.graphs.runtime.execution import _comes_from_doubt
 from nearfar.graphs.runtime.reconciling import settle
 from nearfar.storage.effects import Done
 
@@ -111,3 +112,9 @@ async def test_a_step_that_exits_fails_its_run_and_no_other(
         assert await run.status() == "failed"
         other = await runner.start(f"{flow}:fine", {"trail": []})
         assert await other.result() == {"trail": ["on"]}
+
+
+def test_causes_that_lead_back_to_each_other_have_an_end() -> None:
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert not _comes_from_doubt(first)

@@ -240,10 +240,14 @@ class Attempt:
 
 
 def _comes_from_doubt(error: BaseException | None) -> bool:
-    """Whether NeedsReconcile is among what caused the error."""
-    while error is not None and not isinstance(error, NeedsReconcile):
+    """Whether NeedsReconcile is among what caused the error; causes may lead back to each other."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, NeedsReconcile):
+            return True
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error is not None
+    return False
 
 
 @dataclass(frozen=True)
