@@ -48,7 +48,7 @@ AROUND = 0.7  # what a word counts that stands in the heading or the sentence be
 EVEN = 1.3  # at this sum a sentence answers about as often as not
 SPREAD = 0.25
 
-HOPELESS = 0.55  # less likely, and no model is asked
+HOPELESS = 0.52  # less likely, and no model is asked
 SURE = 0.55  # from here on a small model is not asked whether it wants to refuse
 CLEAR = 0.9  # from here on no model is asked whether the passages answer
 
