@@ -199,6 +199,18 @@ def test_orders_in_code_stay_data(tmp_path: Path) -> None:
     assert places(result["findings"]) == {("a.py", 2)}, "rules cannot be talked to"
 
 
+def test_a_reviewer_that_fails_is_entered_with_what_it_took(tmp_path: Path) -> None:
+    for name in ("a.py", "b.py"):
+        (tmp_path / name).write_text("a = 1\n", encoding="utf-8")
+    script: list[Any] = ["[]", ConnectionError("gone")]
+    with ScriptedChatModel(script) as model, pytest.raises(ConnectionError) as caught:
+        run(model, path=str(tmp_path), roles=["security"])
+    took: Any = caught.value.performance  # type: ignore[attr-defined]
+    entry = took["tasks"]["security"]
+    assert (entry["role"], entry["success"], entry["attempts"]) == ("security", False, 1)
+    assert (entry["model_calls"], entry["failed_calls"]) == (2, 1)
+
+
 def by_role(request: SeenRequest) -> Reply:
     system = request.body["messages"][0]["content"]
     return Reply(listed((6, "high", "Text becomes code")) if "security" in system else "[]")

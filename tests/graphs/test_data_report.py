@@ -3,12 +3,14 @@
 import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nearfar.errors import UsageError
+from nearfar import Runner
+from nearfar.errors import UsageError, WorkflowFailedError
 from nearfar.graphs.data_report import IMPOSSIBLE, build_data_report
 from nearfar.graphs.figures import told, unfounded
 from nearfar.graphs.queries import build_query
@@ -16,7 +18,7 @@ from nearfar.graphs.registry import workflow
 from nearfar.graphs.tables import Column, Table, _with_numbers, markdown
 from nearfar.settings import Settings
 from nearfar.testing import ScriptedChatModel
-from nearfar.testing.fault_server import FaultServer, Reply, SeenRequest
+from nearfar.testing.fault_server import FaultServer, Reply, SeenRequest, Status
 
 SETTINGS = Settings()
 BY_REGION = "SELECT region, SUM(amount) AS total FROM sales GROUP BY region ORDER BY 2 DESC"
@@ -120,6 +122,32 @@ def test_a_query_that_fails_is_told_and_tried_again(shop: str) -> None:
     assert (took["success"], took["attempts"], took["retries"]) == (True, 2, 1)
 
 
+def over_router(server: FaultServer) -> Settings:
+    far = {
+        "provider": "openai-compatible", "model": "a", "base_url": server.openai_url,
+        "api_key": "none", "price": {"input": 1, "output": 2},
+    }  # fmt: skip
+    return Settings.model_validate(
+        {"models": {"a": far}, "routers": {"default": {"candidates": ["a"]}}}
+    )
+
+
+async def test_an_analyst_that_fails_is_entered_with_all_its_attempts(shop: str) -> None:
+    """The error of a durable run has it for whoever ran it."""
+    script: Iterator[Reply | Status] = iter([Reply("SELECT regoin FROM sales"), Status(400)])
+    with FaultServer(default=lambda _: next(script)) as server:
+        async with Runner(over_router(server)) as runner:
+            run = await runner.start("data_report", {"question": "By region?", "database": shop})
+            with pytest.raises(WorkflowFailedError) as caught:
+                await run.result()
+    took = caught.value.data["performance"]
+    query = took["tasks"]["query"]
+    assert (query["success"], query["attempts"], query["retries"]) == (False, 2, 1)
+    assert (query["model_calls"], query["failed_calls"]) == (2, 1)
+    assert took["roles"]["analyst"]["succeeded"] == 0
+    assert took["total"]["cost_usd"] > 0
+
+
 @pytest.mark.parametrize("attack", ["DROP TABLE sales", "DELETE FROM sales", "ATTACH 'x' AS y"])
 def test_a_query_that_would_change_something_never_runs(shop: str, attack: str) -> None:
     with ScriptedChatModel([attack] * 3) as model:
@@ -166,14 +194,7 @@ def by_prompt(request: SeenRequest) -> Reply:
 
 def test_it_runs_unchanged_over_a_router(shop: str) -> None:
     with FaultServer(default=by_prompt) as server:
-        far = {
-            "provider": "openai-compatible", "model": "a", "base_url": server.openai_url,
-            "api_key": "none", "price": {"input": 1, "output": 2},
-        }  # fmt: skip
-        settings = Settings.model_validate(
-            {"models": {"a": far}, "routers": {"default": {"candidates": ["a"]}}}
-        )
-        result = workflow("data_report", settings=settings).invoke(
+        result = workflow("data_report", settings=over_router(server)).invoke(
             {"question": "Sales by region?", "database": shop}
         )
     assert "North sold 120." in result["report"]

@@ -1,5 +1,6 @@
 """The research workflow: planned, looked up at once, written from evidence only, reviewed in bounds."""
 
+import asyncio
 import http.server
 import json
 import re
@@ -154,6 +155,32 @@ def test_what_a_researcher_took_before_a_fault_counts_after_it(docs: str) -> Non
     tasks = result["performance"]["tasks"]
     assert tasks["look up 2"]["model_calls"] == 2
     assert tasks["look up 2"]["input_tokens"] > tasks["look up 1"]["input_tokens"]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_researcher_that_fails_is_entered_with_what_it_took(docs: str, at_once: bool) -> None:
+    """Also in a run that was given an event loop."""
+    given: Any = {"question": QUESTION, "docs": [docs]}
+    config: Any = {"max_concurrency": 1}
+    with ScriptedChatModel([PLAN, cite, ConnectionError("gone")]) as model:
+        graph = build_research(model, settings=SETTINGS)
+        with pytest.raises(ConnectionError) as caught:
+            asyncio.run(graph.ainvoke(given, config)) if at_once else graph.invoke(given, config)
+    took: Any = caught.value.performance  # type: ignore[attr-defined]
+    assert took["tasks"]["plan"]["success"] is True
+    [failed] = [entry for task, entry in took["tasks"].items() if task.startswith("look up")]
+    assert (failed["success"], failed["failed_calls"]) == (False, 1)
+    assert took["roles"]["researcher"]["succeeded"] == 0
+    assert took["total"]["model_calls"] == 2
+
+
+def test_a_second_draft_that_fails_is_the_second_attempt(docs: str) -> None:
+    script: list[Any] = [PLAN, cite, cite, "Nothing [7].", ConnectionError("gone")]
+    with ScriptedChatModel(script) as model, pytest.raises(ConnectionError) as caught:
+        build_research(model, settings=SETTINGS).invoke({"question": QUESTION, "docs": [docs]})
+    took: Any = caught.value.performance  # type: ignore[attr-defined]
+    written = took["tasks"]["write"]
+    assert (written["success"], written["attempts"], written["model_calls"]) == (False, 2, 2)
 
 
 def by_prompt(request: SeenRequest) -> Reply | Status:

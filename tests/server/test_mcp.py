@@ -20,6 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 from nearfar.errors import UsageError, WorkflowNotFoundError
+from nearfar.server.lines import LONGEST
 from nearfar.server.mcp import Offer, mcp_server, serve_http
 from nearfar.settings import Settings, load_settings
 
@@ -211,6 +212,22 @@ def test_what_is_not_there_is_not_served(place: Place, monkeypatch: pytest.Monke
     offer = Offer.of(load_settings())
     assert {"ask", "loud", "research"} <= set(offer.workflows)
     assert {"calculator", "files_read"} <= set(offer.tools)
+
+
+def test_a_message_that_is_too_long_ends_it_with_an_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nearfar.cli.main", "mcp", "--tools", "calculator"],
+        cwd=tmp_path,
+        env={**os.environ, "NEARFAR_HOME": str(tmp_path / "home")},
+        input=b"x" * (LONGEST + 65_537),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"NF-605" in done.stderr
+    assert b"more than 8 MB" in done.stderr
+    assert done.stdout == b""
 
 
 def test_ctrl_c_ends_it_at_once(place: Place) -> None:

@@ -20,7 +20,7 @@ from typing_extensions import TypedDict
 
 from nearfar.agents.crew.state import Call, by_id, by_key
 from nearfar.errors import UsageError
-from nearfar.llm.steps import Steps, both_ways
+from nearfar.llm.steps import Steps
 from nearfar.settings import Settings, resolve
 
 from .ask_prompts import Ability
@@ -28,7 +28,7 @@ from .code_rules import ROLES, Role, look
 from .registry import Graph
 from .sentences import content_words
 from .sources import Source, collect
-from .team import Did, Team, ask_as, did, report_of
+from .team import Did, Team, ask_as, did, duty, report_of
 
 _CHUNK_CHARS = 12_000  # of code that a model is shown at once
 _CHUNKS = 40  # per role, at most
@@ -117,7 +117,7 @@ def build_code_review(
     graph.add_node("merge", team.merge)
     graph.add_edge(START, "collect")
     for role in ROLES:
-        graph.add_node(role, both_ways(role, team.reviewer(role)))
+        graph.add_node(role, duty(role, role, team.reviewer(role)))
         graph.add_edge("collect", role)
     graph.add_edge(list(ROLES), "merge")
     graph.add_edge("merge", END)

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from nearfar.agents.crew.state import Call, by_id, by_key
 from nearfar.errors import UsageError
-from nearfar.llm.steps import Steps, both_ways
+from nearfar.llm.steps import Steps
 from nearfar.settings import Settings, resolve
 from nearfar.tools import tool
 
@@ -28,7 +28,7 @@ from .figures import number_column, told, unfounded
 from .queries import best_table, build_query, quoted, source_of, text_columns
 from .registry import Graph
 from .tables import Database, Rows, Table, markdown
-from .team import Did, Team, ask_as, call_as, did, report_of
+from .team import Did, Team, ask_as, call_as, did, duty, report_of
 
 _ATTEMPTS = 3
 _SHOWN_ROWS = 50  # rows that a model is shown
@@ -84,9 +84,9 @@ def build_data_report(
         DataReportState, input_schema=DataReportInput, output_schema=DataReportOutput
     )
     graph.add_node("begin", team.begin)
-    graph.add_node("query", both_ways("query", team.query))
-    graph.add_node("draw", both_ways("draw", team.draw))
-    graph.add_node("write", both_ways("write", team.write))
+    graph.add_node("query", duty("query", "analyst", team.query, calls_are_tries=True))
+    graph.add_node("draw", duty("draw", "illustrator", team.draw))
+    graph.add_node("write", duty("write", "writer", team.write, calls_are_tries=True))
     graph.add_node("finish", team.finish)
     graph.add_edge(START, "begin")
     graph.add_edge("begin", "query")

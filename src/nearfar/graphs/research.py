@@ -21,7 +21,7 @@ from typing_extensions import TypedDict
 
 from nearfar.agents.crew.state import Call, by_id, by_key
 from nearfar.errors import UsageError
-from nearfar.llm.steps import Steps, both_ways
+from nearfar.llm.steps import Steps
 from nearfar.retrieval import Index
 from nearfar.settings import Settings, resolve
 
@@ -33,7 +33,7 @@ from .evidence import Found
 from .pages import fetch_page
 from .questions import listed_questions, points_back, split_question
 from .registry import Graph
-from .team import Did, Said, Team, ask_as, call_as, did, report_of
+from .team import Did, Said, Team, ask_as, call_as, did, duty, report_of
 
 NOTHING_FOUND = "The documents do not answer this question."
 
@@ -103,12 +103,15 @@ class ResearchState(ResearchOutput):
 class Part(TypedDict):
     """What one researcher is sent."""
 
+    task: str
     place: int
     question: str
     before: str | None  # the question that it points back to
     docs: list[str] | None
     index: str | None
     pages: dict[str, str]
+    calls: list[Call]  # until here
+    did: dict[str, Did]
 
 
 def build_research(
@@ -123,12 +126,12 @@ def build_research(
     team = _Team(model, index, resolve(settings))
     graph = StateGraph(ResearchState, input_schema=ResearchInput, output_schema=ResearchOutput)
     graph.add_node("begin", team.begin)
-    graph.add_node("plan", both_ways("plan", team.plan))
-    graph.add_node("fetch", both_ways("fetch", team.fetch))
-    researcher: Any = both_ways("researcher", team.look_up)
+    graph.add_node("plan", duty("plan", "planner", team.plan))
+    graph.add_node("fetch", duty("fetch", "researcher", team.fetch))
+    researcher: Any = duty("researcher", "researcher", team.look_up)
     graph.add_node("researcher", researcher)
-    graph.add_node("write", both_ways("write", team.write))
-    graph.add_node("review", both_ways("review", team.review))
+    graph.add_node("write", duty("write", "writer", team.write))
+    graph.add_node("review", duty("review", "reviewer", team.review))
     graph.add_node("finish", team.finish)
     graph.add_edge(START, "begin")
     graph.add_edge("begin", "plan")
@@ -143,20 +146,17 @@ def build_research(
 
 def _parts(state: ResearchState) -> list[Send]:
     plan = state["plan"]
-    return [
-        Send(
-            "researcher",
-            Part(
-                place=place,
-                question=question,
-                before=plan[0] if place and points_back(question) else None,
-                docs=state.get("docs"),
-                index=state.get("index"),
-                pages=state["pages"],
-            ),
-        )
+    common = {key: state.get(key) for key in ("docs", "index", "pages", "calls", "did")}
+    parts = [
+        {
+            "task": f"look up {place + 1}",
+            "place": place,
+            "question": question,
+            "before": plan[0] if place and points_back(question) else None,
+        }
         for place, question in enumerate(plan)
     ]
+    return [Send("researcher", {**part, **common}) for part in parts]
 
 
 def _after_review(state: ResearchState) -> str:
@@ -221,7 +221,7 @@ class _Team(Team):
             given |= {"docs": part["docs"], "index": part["index"]}
         if part["before"]:
             given["messages"] = [HumanMessage(part["before"])]
-        task = f"look up {part['place'] + 1}"
+        task = part["task"]
         said = yield from call_as("researcher", task, ask, given)
         answer, calls = said.reply, [*_before(said, task), *said.calls]
         if part["pages"] and (part["index"] or self._index) and not answer["answered"]:

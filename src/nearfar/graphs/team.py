@@ -1,20 +1,21 @@
 """What the predefined workflows with several roles have in common: who asked the model what."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableLambda
 from typing_extensions import TypedDict
 
-from nearfar.agents.crew.recording import ROLE, TASK, Recorder, performance, prompts
+from nearfar.agents.crew.recording import ROLE, TASK, Recorder, failing, performance, prompts
 from nearfar.agents.crew.state import Call
-from nearfar.llm.steps import Invoke, Steps
+from nearfar.llm.steps import Invoke, Step, Steps, Update, both_ways
 from nearfar.prompts import library
 from nearfar.settings import Settings
 
-__all__ = ["Did", "Said", "Team", "ask_as", "call_as", "did", "report_of"]
+__all__ = ["Did", "Said", "Team", "ask_as", "call_as", "did", "duty", "report_of"]
 
 
 class Did(TypedDict):
@@ -83,6 +84,46 @@ def call_as(role: str, task: str, runnable: Any, given: Any, **options: Any) -> 
 def did(task: str, role: str, *, ok: bool = True, attempts: int = 1) -> dict[str, Did]:
     """For the channel ``did``: who did a task, whether it came out, and how often it was tried."""
     return {task: Did(role=role, ok=ok, attempts=max(1, attempts))}
+
+
+def duty(
+    name: str, role: str, step: Step, *, calls_are_tries: bool = False
+) -> RunnableLambda[Any, Update]:
+    """A node of a role; what it raises has the ``performance`` until then, as in a crew.
+
+    The task has the node's name, or the one in the state. With ``calls_are_tries`` each call of a
+    model is an attempt; without, the state's ``did`` knows of those before this one.
+    """
+
+    def watched(state: Any) -> Steps:
+        recorder = Recorder()
+        doing, done = state.get("task", name), state.get("did") or {}
+        recorder.attempts = done[doing]["attempts"] + 1 if doing in done else 1
+        with failing(recorder, doing, role, state.get("calls") or [], lambda: done):
+            try:
+                return (yield from _heard(step(state), recorder))
+            finally:
+                if calls_are_tries:
+                    recorder.attempts = max(1, len(recorder.calls))
+
+    return both_ways(name, watched)
+
+
+def _heard(steps: Steps, recorder: Recorder) -> Steps:
+    """The same steps; the recorder hears what models are asked."""
+    try:
+        wanted = next(steps)
+        while True:
+            if isinstance(wanted, Invoke):
+                wanted = replace(wanted, callbacks=[*wanted.callbacks, recorder])
+            try:
+                outcome = yield wanted
+            except Exception as error:  # noqa: BLE001  (the step's to handle)
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(outcome)
+    except StopIteration as done:
+        return done.value
 
 
 def report_of(state: Any) -> dict[str, Any]:

@@ -6,17 +6,22 @@ import sys
 import threading
 from contextlib import suppress
 
+from nearfar.errors import ToolLimitError
+
 _CHUNK = 65_536
+LONGEST = 8 * 1_048_576  # bytes of a line, as for what servers send (`max_message_mb`)
 
 
 class StandardInput:
     """Iterates over its lines as text. May be made once in a process, in its event loop.
 
     A thread that waits for input cannot be stopped, so it is one that nobody waits for. What the
-    program starts finds no input: it is not theirs to read.
+    program starts finds no input: it is not theirs to read. It ends at a line over ``LONGEST``, of
+    which ``check`` tells.
     """
 
     def __init__(self) -> None:
+        self._exceeded = False
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         own = os.dup(0)
@@ -38,13 +43,28 @@ class StandardInput:
             raise StopAsyncIteration
         return line
 
+    def check(self) -> None:
+        """Raises ToolLimitError where a line was too long."""
+        if self._exceeded:
+            raise ToolLimitError(
+                f"The client sent a message of more than {LONGEST // 1_048_576} MB.",
+                remedy="Send less at a time; large things by the path of a file.",
+                data={"limit": LONGEST},
+            )
+
     def _read(self, own: int) -> None:
         with suppress(RuntimeError):  # the loop has ended
-            rest = b""
+            rest = bytearray()
             while chunk := os.read(own, _CHUNK):
-                *whole, rest = (rest + chunk).split(b"\n")
+                *whole, last = chunk.split(b"\n")
                 for line in whole:
-                    self._put(line.decode("utf-8", errors="replace"))
+                    self._put((rest + line).decode("utf-8", errors="replace"))
+                    rest.clear()
+                rest += last
+                if len(rest) > LONGEST:
+                    self._exceeded = True
+                    rest.clear()
+                    break
             if rest:
                 self._put(rest.decode("utf-8", errors="replace"))
             self._put(None)

@@ -127,7 +127,10 @@ def mcp_server(offer: Offer, settings: Settings) -> "Server[Any]":
 
 
 async def serve_stdio(server: "Server[Any]") -> None:
-    """Until standard input ends. Standard output is the protocol's alone."""
+    """Until standard input ends. Standard output is the protocol's alone.
+
+    Raises ToolLimitError at a message that is too long: whoever waits for its answer sees the end.
+    """
     from mcp.server.stdio import stdio_server
 
     from .lines import StandardInput
@@ -135,6 +138,7 @@ async def serve_stdio(server: "Server[Any]") -> None:
     lines: Any = StandardInput()
     async with stdio_server(stdin=lines) as (read, write):
         await server.run(read, write, server.create_initialization_options())
+    lines.check()
 
 
 async def serve_http(
