@@ -206,6 +206,7 @@ def rows(figures: Figures, ways: list[str]) -> list[Row]:
     found.extend(
         Row(f"failover after {fault}", of("router", fault), "ms", 3 * of("aiohttp", fault) + 2)
         for fault in FAULTS
+        if {"aiohttp", "router"} <= set(ways)
     )
     return found
 
