@@ -241,7 +241,11 @@ class Attempt:
 
 def _comes_from_doubt(error: BaseException | None) -> bool:
     """Whether NeedsReconcile is among what caused the error."""
+    seen: list[BaseException] = []  # what is thrown into a generator may be its own context's
     while error is not None and not isinstance(error, NeedsReconcile):
+        if any(error is known for known in seen):
+            return False
+        seen.append(error)
         error = error.__cause__ or error.__context__
     return error is not None
 
