@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nearfar import Runner
-from nearfar.errors import UsageError, WorkflowFailedError
+from nearfar.errors import NearfarError, UsageError
 from nearfar.graphs.data_report import IMPOSSIBLE, build_data_report
 from nearfar.graphs.figures import told, unfounded
 from nearfar.graphs.queries import build_query
@@ -138,7 +138,7 @@ async def test_an_analyst_that_fails_is_entered_with_all_its_attempts(shop: str)
     with FaultServer(default=lambda _: next(script)) as server:
         async with Runner(over_router(server)) as runner:
             run = await runner.start("data_report", {"question": "By region?", "database": shop})
-            with pytest.raises(WorkflowFailedError) as caught:
+            with pytest.raises(NearfarError) as caught:
                 await run.result()
     took = caught.value.data["performance"]
     query = took["tasks"]["query"]
