@@ -32,7 +32,7 @@ from .answers import Citation, citations_of, confidence
 from .ask_prompts import Ability
 from .citations import Checked, check, refuses
 from .evidence import CLEAR, HOPELESS, SURE, Candidate, Found, rank, shortlist
-from .questions import points_back
+from .questions import asking, points_back
 from .registry import Graph
 from .sentences import REFUSAL
 from .steps import Reply, Update, Work, both_ways
@@ -192,7 +192,8 @@ class _Ask:
             )
             for hit in hits
         ]
-        candidates = yield Work(lambda: rank(query, passages, self.embeddings.embed_documents))
+        asked = asking(query)
+        candidates = yield Work(lambda: rank(asked, passages, self.embeddings.embed_documents))
         return {"passages": passages, "candidates": candidates}
 
     def judge(self, state: AskState) -> Steps:

@@ -2,6 +2,8 @@
 
 import re
 
+from .sentences import content_words
+
 _SENTENCE = re.compile(r"(?<=[?!.])\s+|;\s+|\n+")
 _JOINT = re.compile(
     r",?\s+(?:and|und|et|y)\s+(?=(?:also\s+)?(?:what|when|where|who|whom|whose|which|why|how|is|are|was|"
@@ -33,6 +35,17 @@ def listed_questions(reply: str, question: str, most: int) -> list[str]:
     lines = [_MARK.sub("", line).strip() for line in reply.splitlines()]
     asked = [line for line in lines if 2 < len(line.split()) <= 60]
     return list(dict.fromkeys(asked))[:most] or split_question(question, most)
+
+
+def asking(question: str) -> str:
+    """The part that asks: what is told before a question that stands for itself says nothing of its answer.
+
+    "You reach me at the harbour. When does the ferry leave?" is answered as "When does the ferry leave?" is.
+    """
+    *told, last = _SENTENCE.split(question.strip())
+    stands_alone = last.endswith("?") and not points_back(last) and len(content_words(last)) > 1
+    asks_before = any(part.endswith("?") for part in told)
+    return last if told and stands_alone and not asks_before else question
 
 
 def points_back(question: str) -> bool:

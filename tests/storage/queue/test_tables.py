@@ -39,7 +39,10 @@ async def make_older(connection: Any, *, noted: bool) -> None:
 
 async def has_newest(connection: Any) -> bool:
     row = await (
-        await connection.execute("SELECT count(*) FROM pg_proc WHERE proname = %s", (NEWEST,))
+        await connection.execute(
+            "SELECT count(*) FROM pg_proc WHERE proname = %s AND pg_function_is_visible(oid)",
+            (NEWEST,),
+        )
     ).fetchone()
     return bool(row[0])
 
